@@ -1,0 +1,1 @@
+"""The command line: how tasks are called, what they print."""

@@ -1,0 +1,129 @@
+"""How the tasks are called: grouped listing, one-line errors, the exit codes of the command contract.
+
+Invoke itself does the parsing; this file changes only how it lists and how it ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import invoke
+from invoke.exceptions import Exit, ParseError
+
+GROUPS = ("See", "Images", "Check", "Develop")
+registry: dict[str, tuple[str, Callable[..., Any]]] = {}
+
+
+def task(group: str, **options: Any) -> Callable[[Callable[..., Any]], invoke.Task[Any]]:
+    """invoke.task, with a heading to be listed under and errors that end as the contract says."""
+
+    def wrap(body: Callable[..., Any]) -> invoke.Task[Any]:
+        # auto_shortflags off: -p meaning --profile here and --port there helps nobody.
+        made = invoke.task(guarded(body), auto_shortflags=False, **options)
+        registry[made.name] = (group, body)
+        return made
+
+    return wrap
+
+
+def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a StokerError into one line, a next step and its exit code; a traceback only with --debug."""
+
+    @functools.wraps(body)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        debug = "--debug" in sys.argv
+        try:
+            return body(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise Exit("\nstopped; the same command goes on where this one was", 75) from None
+        except BrokenPipeError:  # `./inv images | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=0) from None
+        except OSError as error:
+            if debug:
+                raise
+            raise Exit(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), 3) from None
+        except Exception as error:
+            from profiles.errors import StokerError
+
+            if debug or isinstance(error, Exit):
+                raise
+            if isinstance(error, StokerError):
+                hint = f"\n  next: {error.next_step}" if error.next_step else ""
+                raise Exit(f"error: {error.what}{hint}", error.exit_code) from None
+            raise Exit(
+                f"error: {type(error).__name__}: {error}\n  next: this is a bug; run with --debug and report it",
+                3,
+            ) from None
+
+    return run
+
+
+class Program(invoke.Program):
+    """Invoke's Program with our listing and exit codes."""
+
+    def list_tasks(self) -> None:
+        if self.list_format != "flat" or self.list_root:
+            super().list_tasks()  # --list-format=json and =nested are Invoke's own
+            return
+        width = max(len(name) for name in registry)
+        for group in GROUPS:
+            print(f"\n{group}")
+            for name, (where, body) in registry.items():
+                if where == group:
+                    print(f"  {name:<{width}}  {(body.__doc__ or '').strip().splitlines()[0]}")
+        print("\n./inv --help TASK shows a task's options; --json gives JSON wherever there is a table.")
+
+    def no_tasks_given(self) -> None:
+        self.list_tasks()
+        raise Exit
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        with usage_errors():
+            super().parse_core(argv)
+
+    def parse_tasks(self) -> None:
+        with usage_errors():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        with usage_errors():
+            super().parse_cleanup()
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Wrong usage ends with 2, as the contract says; Invoke's own code for it is 1."""
+    try:
+        yield
+    except ParseError as error:
+        raise Exit(f"error: {error}\n  next: {nearest(str(error))}", 2) from None
+
+
+def nearest(message: str) -> str:
+    """A hint for a mistyped task name."""
+    import difflib
+
+    wrong = message.split("'")[1] if message.count("'") >= 2 else ""
+    close = difflib.get_close_matches(wrong, registry, n=1)
+    return f"did you mean {close[0]}?" if close else "./inv --list shows the tasks, ./inv --help TASK its options"
+
+
+def main() -> None:
+    """Run the tasks of tasks.py."""
+    import tasks
+
+    collection = invoke.Collection.from_module(tasks)
+    Program(namespace=collection, name="stoker", binary="./inv", binary_names=["inv"], version=tasks.VERSION).run()
+
+
+if __name__ == "__main__":
+    # Run as a file: Python put cli/ on the path, the packages lie one above. tasks.py imports cli.program: this one.
+    sys.path[0] = os.path.dirname(sys.path[0])
+    sys.modules["cli.program"] = sys.modules["__main__"]
+    main()

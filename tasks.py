@@ -1,0 +1,299 @@
+"""The tasks: read arguments, call, show. Everything heavy is imported inside the task that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.program import task
+
+if TYPE_CHECKING:
+    from invoke import Context
+
+    from images.workbench import Workbench
+
+ROOT = Path(__file__).resolve().parent
+VERSION = "0.1.0"
+
+PROFILE = "Profile name or path to a YAML file."
+JSON = "Print one JSON document on standard output."
+DRY = "Say what would be done, do nothing."
+
+
+@task("See", help={"show": PROFILE, "schema": "Print the JSON Schema, for editors.", "json": JSON})
+def profiles(c: Context, show: str = "", schema: bool = False, json: bool = False) -> None:
+    """The profiles: GPU, count, VRAM, precision, ZeRO, base."""
+    from cli import show as shown
+
+    if schema:
+        from profiles.json_schema import json_schema
+
+        return shown.document(json_schema())
+    if show:
+        from profiles.describe import details
+
+        return shown.pairs(details(show), json)
+    from profiles.describe import rows
+
+    return shown.table(rows(), json)
+
+
+@task("See", help={"json": JSON})
+def doctor(c: Context, json: bool = False) -> None:
+    """What this machine has and lacks: Docker, BuildKit, GPU, logins, disk."""
+    from cli import show as shown
+    from images.checks.doctor import examine
+
+    return shown.findings(examine(bench(json)), json)
+
+
+@task(
+    "Images",
+    iterable=["profile"],
+    help={
+        "profile": PROFILE + " Several: give it again.",
+        "all": "Every shipped profile.",
+        "check": "Change nothing; exit 1 when something has drifted.",
+        "base-packages": "`pip list --format=json` of the base: its packages are then left out exactly.",
+        "json": JSON,
+    },
+)
+def lock(
+    c: Context,
+    profile: list[str],
+    all: bool = False,
+    check: bool = False,
+    base_packages: str = "",
+    json: bool = False,
+) -> None:
+    """Pin base digests, base facts and wheels; --check says what has drifted."""
+    from cli import show as shown
+    from images.locks.relock import relock
+    from profiles.load import names
+
+    wanted = names() if all else one_or_more(profile, bench(json))
+    shown.changes(relock(bench(json), wanted, check, base_packages), check, json)
+
+
+@task(
+    "Images",
+    help={
+        "profile": PROFILE,
+        "out": "Folder to write the Dockerfile and its build context to.",
+        "base-tag": "Another tag of the base, such as 24.10-py3.",
+        "json": "Print the image plan.",
+    },
+)
+def render(c: Context, profile: str = "", out: str = "", base_tag: str = "", json: bool = False) -> None:
+    """The Dockerfile and build context; --json: the image plan."""
+    from cli import show as shown
+    from images.build import resolve_profile
+    from images.builders.render import render_to, text
+
+    work = bench(json)
+    resolved = resolve_profile(work, profile or default(work), base_tag=base_tag or None)
+    if out:
+        render_to(resolved, Path(out))
+    if json:
+        return shown.document(resolved.plan.to_json())
+    return shown.text(f"wrote {out}/Dockerfile and its context" if out else text(resolved))
+
+
+@task(
+    "Images",
+    iterable=["profile"],
+    help={
+        "profile": PROFILE + " Several: give it again.",
+        "builder": "append (no Docker needed) or buildkit.",
+        "push": "Push when built.",
+        "registry": "HOST[:PORT]/NAME to push to.",
+        "base-tag": "Another tag of the base, such as 24.10-py3.",
+        "compression": "gzip or zstd.",
+        "locked": "Refuse to build when the lock is missing, stale or drifted.",
+        "load": "Also load the image into the local Docker engine.",
+        "allow-dirty": "Push although the checkout differs from its commit.",
+        "force": "Push over an existing tag with another digest.",
+        "sign": "PEM or cosign private key to sign with, after pushing.",
+        "dry-run": DRY,
+        "json": JSON,
+    },
+)
+def build(
+    c: Context,
+    profile: list[str],
+    builder: str = "",
+    push: bool = False,
+    registry: str = "",
+    base_tag: str = "",
+    compression: str = "",
+    locked: bool = False,
+    load: bool = False,
+    allow_dirty: bool = False,
+    force: bool = False,
+    sign: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Build images from profiles (--push: and push them)."""
+    from cli import show as shown
+    from images.publish import Wish, build_all
+
+    work = bench(json, builder=builder, registry=registry, compression=compression)
+    wish = Wish(base_tag or None, locked, push, load, allow_dirty, force, sign or None, dry_run)
+    shown.built(build_all(work, one_or_more(profile, work), wish), json)
+
+
+@task(
+    "Images",
+    iterable=["profile"],
+    help={
+        "profile": PROFILE + " Several: give it again.",
+        "registry": "HOST[:PORT]/NAME to push to.",
+        "allow-dirty": "Push although the checkout differs from its commit.",
+        "force": "Push over an existing tag with another digest.",
+        "sign": "PEM or cosign private key to sign with.",
+        "dry-run": DRY,
+        "json": JSON,
+    },
+)
+def push(
+    c: Context,
+    profile: list[str],
+    registry: str = "",
+    base_tag: str = "",
+    allow_dirty: bool = False,
+    force: bool = False,
+    sign: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Build what has changed, and push it."""
+    from cli import show as shown
+    from images.publish import Wish, build_all
+
+    work = bench(json, registry=registry)
+    wish = Wish(base_tag or None, False, True, False, allow_dirty, force, sign or None, dry_run)
+    shown.built(build_all(work, one_or_more(profile, work), wish), json)
+
+
+@task(
+    "Images",
+    positional=["source", "target"],
+    help={
+        "source": "Image to copy, such as nvcr.io/nvidia/pytorch:25.06-py3.",
+        "target": "Where to, HOST[:PORT]/NAME[:TAG].",
+        "platform": "One platform instead of all.",
+        "yes": "Do not ask before a large copy.",
+        "dry-run": "Only the estimate.",
+        "json": JSON,
+    },
+)
+def copy(
+    c: Context,
+    source: str,
+    target: str,
+    platform: str = "",
+    yes: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Copy an image between registries, blob by blob, resumable."""
+    from cli import show as shown
+    from images.publish import copy_base
+
+    shown.pairs(copy_base(bench(json), source, target, platform or None, yes, dry_run), json)
+
+
+@task("Images", help={"json": JSON})
+def images(c: Context, json: bool = False) -> None:
+    """The images built here, newest first."""
+    from cli import show as shown
+    from images.checks.listing import listing
+
+    shown.table(listing(bench(json).store), json)
+
+
+@task("Check", positional=["a", "b"], help={"a": "Tag, reference or digest.", "b": "The other one.", "json": JSON})
+def diff(c: Context, a: str, b: str, json: bool = False) -> None:
+    """Compare two images by layers, files, packages, size and settings."""
+    from cli import show as shown
+    from images.checks.diff import compare
+
+    shown.differences(compare(bench(json), a, b), json)
+
+
+@task("Check", positional=["ref"], help={"ref": "HOST[:PORT]/NAME:TAG", "key": "Public key of the signature.", "json": JSON})
+def verify(c: Context, ref: str, key: str = "", json: bool = False) -> None:
+    """Read an image back from its registry and check everything."""
+    from cli import show as shown
+    from images.checks.verify import verify_image
+
+    shown.findings(verify_image(bench(json), ref, key or None), json)
+
+
+@task(
+    "Check",
+    help={"profile": PROFILE, "ref": "An image in a registry, instead.", "gpus": "GPUs to use.", "json": JSON},
+)
+def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: bool = False) -> None:
+    """Start the image in a real container: train, kill, resume, compare."""
+    from cli import show as shown
+    from images.checks.smoke import smoke_image
+
+    work = bench(json)
+    shown.findings(smoke_image(work, profile or (default(work) if not ref else ""), ref or None, gpus), json)
+
+
+@task("Images", help={"days": "Keep what was used in the last N days.", "all": "Everything.", "dry-run": DRY, "json": JSON})
+def prune(c: Context, days: int = 14, all: bool = False, dry_run: bool = False, json: bool = False) -> None:
+    """Remove images, blobs and caches nobody needs."""
+    from cli import show as shown
+    from images.checks.prune import prune_store
+
+    shown.pairs(prune_store(bench(json), 0 if all else days, dry_run), json)
+
+
+@task("Develop", help={"fast": "Only what takes under two minutes.", "k": "pytest's -k."})
+def test(c: Context, fast: bool = False, k: str = "") -> None:
+    """Format check, lint, types, then the tests."""
+    from cli import develop
+
+    develop.test(fast, k)
+
+
+@task("Develop")
+def lint(c: Context) -> None:
+    """ruff and mypy."""
+    from cli import develop
+
+    develop.lint()
+
+
+@task("Develop", name="bench", positional=["name"], help={"name": "A script of bench/, without .py."})
+def bench_task(c: Context, name: str = "images") -> None:
+    """Run a benchmark of bench/; results go to bench/results/."""
+    from cli import develop
+
+    develop.bench(name)
+
+
+def bench(json: bool, **flags: str) -> Workbench:
+    """The workbench of this checkout; with --json nothing but the document is printed."""
+    from images.progress import for_stream
+    from images.workbench import open_workbench
+
+    return open_workbench(ROOT, for_stream(quiet=json), **flags)
+
+
+def default(work: Workbench) -> str:
+    """The profile of stoker.yaml or STOKER_PROFILE. Raises WrongInput without one."""
+    from profiles.errors import WrongInput
+
+    if name := work.settings.get("profile"):
+        return name
+    raise WrongInput("no profile named", "--profile NAME; ./inv profiles lists them")
+
+
+def one_or_more(named: list[str], work: Workbench) -> list[str]:
+    """The profiles a task works on."""
+    return [part for name in named for part in name.split(",")] or [default(work)]

@@ -1,0 +1,89 @@
+"""The run folder: whose it is, where it lies, and metrics that a kill cannot spoil."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from trainer import run
+from trainer.errors import TrainerError
+
+
+def test_the_volume_comes_first_then_the_home_and_the_variable_wins(tmp_path, monkeypatch):
+    monkeypatch.delenv("STOKER_RUN_DIR", raising=False)
+    volume, home = tmp_path / "volume", tmp_path / "home"
+    home.mkdir()
+    profile = {"profile": "cpu", "volume": str(volume)}
+    assert run.default_folder(profile, home) == home / "runs" / "cpu", "no volume mounted"
+    volume.mkdir()
+    assert run.default_folder(profile, home) == volume / "runs" / "cpu"
+    monkeypatch.setenv("STOKER_RUN_DIR", "/elsewhere")
+    assert str(run.default_folder(profile, home)) == "/elsewhere"
+
+
+def test_nowhere_to_write_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.delenv("STOKER_RUN_DIR", raising=False)
+    with pytest.raises(TrainerError, match="no writable place") as caught:
+        run.default_folder({"volume": str(tmp_path / "a")}, tmp_path / "b")
+    assert "STOKER_RUN_DIR" in caught.value.next_step
+
+
+def test_a_killed_owner_lets_go(tmp_path, environment):
+    code = (
+        "import sys, pathlib, trainer.run as r\nwith r.owned(pathlib.Path(sys.argv[1])): print(1, flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    assert run.is_owned(tmp_path)
+    with pytest.raises(TrainerError, match=f"process {process.pid} is training"), run.owned(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    assert not run.is_owned(tmp_path)
+    with run.owned(tmp_path):
+        assert run.is_owned(tmp_path)
+
+
+def test_a_torn_last_line_is_cut_and_the_attempt_counted(tmp_path):
+    first = run.Metrics(tmp_path)
+    first.add("start", step=0)
+    first.add("step", step=1, loss=0.1)
+    first.close()
+    with (tmp_path / run.METRICS).open("a") as stream:
+        stream.write('{"event": "step", "st')
+    assert len(run.read_metrics(tmp_path)) == 2
+    second = run.Metrics(tmp_path)
+    second.add("start", step=1)
+    second.close()
+    assert [line["attempt"] for line in run.read_metrics(tmp_path)] == [1, 1, 2]
+
+
+def test_the_tail_holds_the_last_whole_lines(tmp_path):
+    metrics = run.Metrics(tmp_path)
+    for step in range(100):
+        metrics.add("step", step=step)
+    metrics.close()
+    assert [line["step"] for line in run.read_metrics(tmp_path, tail=120)] == [98, 99]
+
+
+def test_two_attempts_that_disagree_are_not_one_run(tmp_path):
+    metrics = run.Metrics(tmp_path)
+    metrics.add("step", step=1, loss=0.5)
+    metrics.add("step", step=1, loss=0.5)
+    assert run.losses(tmp_path) == {1: 0.5}
+    metrics.add("step", step=1, loss=0.5000001)
+    with pytest.raises(TrainerError, match="step 1 gave loss 0.5 and"):
+        run.losses(tmp_path)
+    metrics.close()
+
+
+def test_a_folder_that_cannot_be_made_is_wrong_input(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainerError, match="cannot write the run folder"), run.owned(tmp_path / "file" / "run"):
+        pass
+    assert os.listdir(tmp_path) == ["file"]

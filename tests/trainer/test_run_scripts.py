@@ -1,0 +1,269 @@
+"""The baked run scripts, run for real by sh in a made-up image."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.run import losses, read_metrics
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "templates" / "run"
+PLAIN = ("setup", "train", "healthcheck", "smoke")
+TRAINER = {
+    "model": {"layers": 1, "heads": 2, "width": 32, "context": 32},
+    "train": {"steps": 6, "micro_batch": 2, "device": "cpu"},
+    "checkpoint": {"every": 2},
+}
+GPU = {"type": "H100", "count": 8, "compute_capability": "9.0", "memory_gb": 80}
+
+
+def rendered_entrypoint(base: list[str]) -> str:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(SCRIPTS)
+    template = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return template.get_template("entrypoint.sh.j2").render(base_entrypoint=base)
+
+
+class Image:
+    """A folder that looks like the image's /opt/stoker, with a volume beside it."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self.home, self.volume, self.state = root / "opt stoker", root / "workspace", root / "state"
+        self.bin = self.home / "bin"
+        for folder in (self.bin, self.volume, root / "home", root / "profile.d", root / "ssh"):
+            folder.mkdir(parents=True)
+        for name in PLAIN:
+            shutil.copy(SCRIPTS / name, self.bin / name)
+        self.environment = {
+            **environment,
+            "STOKER_HOME_DIR": str(self.home),
+            "STOKER_STATE_DIR": str(self.state),
+            "STOKER_PROFILE_D": str(root / "profile.d"),
+            "STOKER_SSHD_DIR": str(root / "ssh"),
+            "STOKER_LIBCUDA": "/nonexistent",
+            "STOKER_DRIVER_VERSION_FILE": "/nonexistent",
+            "STOKER_INIT_ENVIRON": "/nonexistent",
+        }
+        self.entrypoint([])
+        self.profile()
+
+    def entrypoint(self, base: list[str]) -> None:
+        (self.bin / "entrypoint").write_text(rendered_entrypoint(base))
+        (self.bin / "entrypoint").chmod(0o755)
+
+    def profile(self, **values) -> None:
+        content = {"profile": "cpu", "version": "0.1.0", "gpu": None, "precision": "fp32", "driver_floor": None}
+        content |= {"volume": str(self.volume), "trainer": TRAINER, **values}
+        (self.home / "profile.json").write_text(json.dumps(content))
+
+    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.bin / script), *arguments],
+            env={**self.environment, **variables},
+            cwd=self.volume,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(script, *arguments, **variables)
+        out, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+    @property
+    def run_folder(self) -> Path:
+        return self.volume / "runs" / "cpu"
+
+
+@pytest.fixture
+def image(tmp_path, environment):
+    return Image(tmp_path / "image", {**environment, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck") and os.environ.get("CI") != "true", reason="no shellcheck")
+def test_shellcheck_finds_nothing(tmp_path):
+    paths = [SCRIPTS / name for name in PLAIN]
+    for number, base in enumerate([[], ["/opt/nvidia/nvidia_entrypoint.sh"]]):
+        paths.append(tmp_path / f"entrypoint{number}")
+        paths[-1].write_text(rendered_entrypoint(base))
+    done = subprocess.run(["shellcheck", "--shell=sh", *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_plain_scripts_can_be_executed():
+    assert all((SCRIPTS / name).stat().st_mode & 0o111 == 0o111 for name in PLAIN)
+
+
+class TestEntrypoint:
+    def test_it_runs_the_command_with_the_threads_capped(self, image):
+        done = image.run("entrypoint", "sh", "-c", 'echo "$MKL_NUM_THREADS $1"; exit 7', "sh", "two words")
+        assert done.returncode == 7
+        cap, words = done.stdout.split(maxsplit=1)
+        assert words == "two words\n" and 1 <= int(cap) <= len(os.sched_getaffinity(0))
+
+    def test_it_keeps_the_bases_own_entrypoint_in_the_chain(self, image, tmp_path):
+        base = tmp_path / "base entrypoint"
+        base.write_text('#!/bin/sh\necho "base saw: $*"\nexec "$@"\n')
+        base.chmod(0o755)
+        image.entrypoint([str(base)])
+        done = image.run("entrypoint", str(base), "echo", "hello")
+        assert done.stdout == "base saw: echo hello\nhello\n"
+
+    @pytest.mark.parametrize("base", [[], ["env"]], ids=["no base entrypoint", "a base entrypoint"])
+    def test_an_empty_command_trains(self, image, base):
+        image.entrypoint(base)
+        (image.bin / "train").write_text('#!/bin/sh\necho "training"\n')
+        assert image.run("entrypoint", *base).stdout == "training\n"
+
+    def test_a_host_below_the_floor_never_reaches_the_command(self, image, tmp_path):
+        (tmp_path / "version").write_text("535.129.03")
+        shutil.copy(_libcuda(tmp_path), tmp_path / "libcuda.so.1")
+        image.profile(profile="h100-fp8", gpu=GPU, driver_floor=580)
+        variables = {
+            "STOKER_LIBCUDA": str(tmp_path / "libcuda.so.1"),
+            "STOKER_DRIVER_VERSION_FILE": str(tmp_path / "version"),
+        }
+        done = image.run("entrypoint", "echo", "reached", **variables)
+        assert done.returncode == 3 and done.stdout == ""
+        assert "535.129.03" in done.stderr and "R580" in done.stderr
+        assert image.run("entrypoint", "echo", "reached", **variables, STOKER_SKIP_DRIVER_CHECK="1").returncode == 0
+
+    def test_a_gpu_image_opens_for_a_look_without_a_gpu_but_does_not_train(self, image):
+        image.profile(profile="h100-fp8", gpu=GPU, driver_floor=580)
+        looked = image.run("entrypoint", "echo", "reached")
+        assert looked.stdout == "reached\n" and "no NVIDIA driver answers" in looked.stderr
+        trained = image.run("train")
+        assert trained.returncode == 3 and "--gpus all" in trained.stderr
+
+
+class TestSetup:
+    def test_twice_gives_the_same_file_and_nothing_else(self, image):
+        variables = {"NCCL_DEBUG": "WARN", "HF_TOKEN": "hush-hush", "STOKER_NOTE": "it's here"}
+        assert image.run("setup", **variables).returncode == 0
+        first = (image.state / "env.sh").read_text()
+        assert image.run("setup", **variables).returncode == 0
+        assert (image.state / "env.sh").read_text() == first
+        assert [path.name for path in image.state.iterdir()] == ["env.sh"]
+        assert "export NCCL_DEBUG=WARN" in first and "hush" not in first and "PYTHONSAFEPATH" not in first
+
+    def test_a_login_shell_gets_the_environment(self, image, tmp_path):
+        image.run("setup", NCCL_DEBUG="WARN", STOKER_NOTE="it's here")
+        script = f'. "{tmp_path}/image/profile.d/stoker.sh"; echo "$NCCL_DEBUG $STOKER_NOTE"'
+        done = subprocess.run(["sh", "-euc", script], env={}, capture_output=True, text=True, check=True)
+        assert done.stdout == "WARN it's here\n"
+
+    def test_where_tells_and_does_nothing(self, image):
+        assert image.run("setup", "--where").stdout == f"{image.state}/env.sh\n"
+        assert not (image.state / "env.sh").exists()
+
+    def test_a_broken_image_is_said_not_ignored(self, image):
+        (image.home / "profile.json").write_text("{")
+        done = image.run("setup")
+        assert done.returncode == 2 and "build it again" in done.stderr
+
+    def test_a_folder_called_trainer_in_the_working_directory_is_not_ours(self, image):
+        (image.volume / "trainer").mkdir()
+        (image.volume / "trainer" / "__main__.py").write_text("raise SystemExit('an impostor')")
+        done = image.run("setup")
+        assert done.returncode == 0, done.stderr
+
+
+class TestSshd:
+    KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPublic someone@somewhere"
+
+    @pytest.fixture
+    def sshd(self, tmp_path, image):
+        daemon = tmp_path / "stoker-fake-sshd"
+        daemon.write_text(f'#!/bin/sh\necho "$*" >>"{tmp_path}/started"\n')
+        daemon.chmod(0o755)
+        (tmp_path / "image/ssh/ssh_host_ed25519_key").write_text("made before")
+        image.environment |= {"STOKER_SSHD": str(daemon)}
+        return tmp_path / "started"
+
+    def test_without_a_public_key_it_stays_off(self, image, sshd, tmp_path):
+        assert image.run("setup").returncode == 0
+        assert not sshd.exists() and not (tmp_path / "home").exists()
+
+    def test_with_a_public_key_it_takes_keys_only_and_each_key_once(self, image, sshd, tmp_path):
+        if _sshd_runs():
+            pytest.skip("an sshd runs on this machine, so setup leaves it alone")
+        keys = f"{self.KEY}\nnonsense; rm -rf\n{self.KEY.replace('ed25519', 'rsa', 1)}"
+        for _ in range(2):
+            done = image.run("setup", PUBLIC_KEY=keys)
+            assert done.returncode == 0 and "no public key" in done.stderr
+        file = tmp_path / "home/.ssh/authorized_keys"
+        assert file.read_text().splitlines() == [self.KEY, self.KEY.replace("ed25519", "rsa", 1)]
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert "PasswordAuthentication=no" in sshd.read_text()
+
+    @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen")
+    def test_host_keys_are_made_at_boot(self, image, sshd, tmp_path):
+        key = tmp_path / "image/ssh/ssh_host_ed25519_key"
+        key.unlink()
+        assert image.run("setup", PUBLIC_KEY=self.KEY).returncode == 0
+        assert "PRIVATE KEY" in key.read_text() or _sshd_runs()
+
+    def test_an_image_without_sshd_says_so_and_goes_on(self, image):
+        done = image.run("setup", PUBLIC_KEY=self.KEY, STOKER_SSHD="/nonexistent/sshd")
+        assert done.returncode == 0 and "no sshd" in done.stderr
+
+
+@pytest.mark.usefixtures("torch")
+class TestTrain:
+    def test_the_whole_chain_trains_on_the_volume_and_again_resumes(self, image):
+        first = image.run("entrypoint", str(image.bin / "train"), "--steps", "3")
+        assert first.returncode == 0, first.stderr
+        second = image.run("train")
+        assert second.returncode == 0 and "resuming from step-00000003" in second.stderr
+        assert sorted(losses(image.run_folder)) == [1, 2, 3, 4, 5, 6]
+        assert "no volume" in first.stderr, "a folder of the container's own is lost with it, and it says so"
+        assert image.run("healthcheck").stdout == "ended at step 6: done\n"
+
+    def test_sigterm_reaches_the_trainer_and_75_comes_back(self, image):
+        process = image.start("train", "--steps", "1000000")
+        deadline = time.monotonic() + 30
+        while not any(line["event"] == "step" for line in read_metrics(image.run_folder)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        assert image.run("healthcheck").returncode == 0
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 75 and "stopped by SIGTERM" in errors
+
+    def test_a_killed_trainer_is_unhealthy(self, image):
+        process = image.start("train", "--steps", "1000000")
+        while not any(line["event"] == "step" for line in read_metrics(image.run_folder)):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        done = image.run("healthcheck")
+        assert done.returncode == 1 and "died" in done.stdout
+
+    def test_wrong_flags_keep_their_exit_code(self, image):
+        assert image.run("train", "--set", "model.widht=3").returncode == 2
+
+
+def _libcuda(folder: Path) -> Path:
+    compiler = shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler to make a libcuda with")
+    code = "int cuDriverGetVersion(int *v) { *v = 12020; return 0; }"
+    library = folder / "made.so"
+    flags = ["-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run([compiler, *flags], input=code, text=True, check=True)
+    return library
+
+
+def _sshd_runs() -> bool:
+    names = Path("/proc").glob("[0-9]*/comm")
+    return any(name.exists() and name.read_text().strip() == "sshd" for name in names)

@@ -1,0 +1,25 @@
+"""The smoke test inside the container passes on a sound trainer and fails on one that forgets."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("torch")
+
+SMALL = ["--set", "model.layers=1", "--set", "model.width=32", "--set", "train.device=cpu"]
+
+
+def test_smoke_trains_kills_resumes_and_compares(trainer):
+    done = trainer("smoke", "--steps", "40", *SMALL, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ok"] and result["steps"] == 40 and 20 < result["killed_after_step"] < 40
+    assert result["last_loss"] < result["first_loss"] and result["tokens_per_s"] > 0
+    assert result["environment"]["torch"]["version"]
+
+
+def test_smoke_passes_on_the_trainers_own_error(trainer):
+    done = trainer("smoke", "--set", "model.width=33")
+    assert done.returncode == 1 and "model.width 33 is not a multiple" in done.stderr
