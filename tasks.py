@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cli.program import task
 
 if TYPE_CHECKING:
-    from invoke import Context
+    from invoke.context import Context
 
     from images.workbench import Workbench
 
@@ -41,8 +41,9 @@ def profiles(c: Context, show: str = "", schema: bool = False, json: bool = Fals
 @task("See", help={"json": JSON})
 def doctor(c: Context, json: bool = False) -> None:
     """What this machine has and lacks: Docker, BuildKit, GPU, logins, disk."""
-    from cli import show as shown
     from images.checks.doctor import examine
+
+    from cli import show as shown
 
     return shown.findings(examine(bench(json)), json)
 
@@ -207,8 +208,9 @@ def copy(
 @task("Images", help={"json": JSON})
 def images(c: Context, json: bool = False) -> None:
     """The images built here, newest first."""
-    from cli import show as shown
     from images.checks.listing import listing
+
+    from cli import show as shown
 
     shown.table(listing(bench(json).store), json)
 
@@ -216,17 +218,23 @@ def images(c: Context, json: bool = False) -> None:
 @task("Check", positional=["a", "b"], help={"a": "Tag, reference or digest.", "b": "The other one.", "json": JSON})
 def diff(c: Context, a: str, b: str, json: bool = False) -> None:
     """Compare two images by layers, files, packages, size and settings."""
-    from cli import show as shown
     from images.checks.diff import compare
+
+    from cli import show as shown
 
     shown.differences(compare(bench(json), a, b), json)
 
 
-@task("Check", positional=["ref"], help={"ref": "HOST[:PORT]/NAME:TAG", "key": "Public key of the signature.", "json": JSON})
+@task(
+    "Check",
+    positional=["ref"],
+    help={"ref": "HOST[:PORT]/NAME:TAG", "key": "Public key of the signature.", "json": JSON},
+)
 def verify(c: Context, ref: str, key: str = "", json: bool = False) -> None:
     """Read an image back from its registry and check everything."""
-    from cli import show as shown
     from images.checks.verify import verify_image
+
+    from cli import show as shown
 
     shown.findings(verify_image(bench(json), ref, key or None), json)
 
@@ -237,18 +245,23 @@ def verify(c: Context, ref: str, key: str = "", json: bool = False) -> None:
 )
 def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: bool = False) -> None:
     """Start the image in a real container: train, kill, resume, compare."""
-    from cli import show as shown
     from images.checks.smoke import smoke_image
+
+    from cli import show as shown
 
     work = bench(json)
     shown.findings(smoke_image(work, profile or (default(work) if not ref else ""), ref or None, gpus), json)
 
 
-@task("Images", help={"days": "Keep what was used in the last N days.", "all": "Everything.", "dry-run": DRY, "json": JSON})
+@task(
+    "Images",
+    help={"days": "Keep what was used in the last N days.", "all": "Everything.", "dry-run": DRY, "json": JSON},
+)
 def prune(c: Context, days: int = 14, all: bool = False, dry_run: bool = False, json: bool = False) -> None:
     """Remove images, blobs and caches nobody needs."""
-    from cli import show as shown
     from images.checks.prune import prune_store
+
+    from cli import show as shown
 
     shown.pairs(prune_store(bench(json), 0 if all else days, dry_run), json)
 

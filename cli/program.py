@@ -10,21 +10,24 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-import invoke
+from invoke import tasks as invoke_tasks
+from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
+from invoke.program import Program as InvokeProgram
 
 GROUPS = ("See", "Images", "Check", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
 
 
-def task(group: str, **options: Any) -> Callable[[Callable[..., Any]], invoke.Task[Any]]:
+def task(group: str, **options: Any) -> Callable[[Callable[..., Any]], invoke_tasks.Task[Any]]:
     """invoke.task, with a heading to be listed under and errors that end as the contract says."""
 
-    def wrap(body: Callable[..., Any]) -> invoke.Task[Any]:
+    def wrap(body: Callable[..., Any]) -> invoke_tasks.Task[Any]:
         # auto_shortflags off: -p meaning --profile here and --port there helps nobody.
-        made = invoke.task(guarded(body), auto_shortflags=False, **options)
+        made = cast("invoke_tasks.Task[Any]", invoke_tasks.task(guarded(body), auto_shortflags=False, **options))
         registry[made.name] = (group, body)
         return made
 
@@ -64,7 +67,7 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-class Program(invoke.Program):
+class Program(InvokeProgram):
     """Invoke's Program with our listing and exit codes."""
 
     def list_tasks(self) -> None:
@@ -118,12 +121,12 @@ def main() -> None:
     """Run the tasks of tasks.py."""
     import tasks
 
-    collection = invoke.Collection.from_module(tasks)
+    collection = Collection.from_module(tasks)
     Program(namespace=collection, name="stoker", binary="./inv", binary_names=["inv"], version=tasks.VERSION).run()
 
 
 if __name__ == "__main__":
     # Run as a file: Python put cli/ on the path, the packages lie one above. tasks.py imports cli.program: this one.
-    sys.path[0] = os.path.dirname(sys.path[0])
+    sys.path[0] = str(Path(sys.path[0]).parent)
     sys.modules["cli.program"] = sys.modules["__main__"]
     main()

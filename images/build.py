@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -128,34 +128,19 @@ def debian_base(bench: Workbench, profile: Profile, locked: Locked, platform: st
     )
 
 
-def build(resolved: Resolved, builder: str = "append", *, target: Repository | None = None) -> Image:
-    """Carry out the plan and keep the image in the store.
+def build(resolved: Resolved, target: Repository | None = None) -> Image:
+    """Carry out the plan by the append builder and keep the image in the store.
 
-    target: where the image will go; a foundation is looked for there first. Raises WrongInput for an unknown builder,
-    CheckFailed when our own layers are heavier than the profile's budget.
+    target: where the image will go; a foundation is looked for there, and shared there. Raises CheckFailed when our
+    own layers are heavier than the profile's budget, OutsideFailed: full disk, package index, engine.
     """
+    from images.builders.append import append, family_of
+    from images.builders.shared_foundation import layers
+
     bench, plan = resolved.bench, resolved.plan
-    if builder == "buildkit":
-        from images.builders.route import build_by_buildkit
-
-        return build_by_buildkit(resolved)
-    if builder != "append":
-        raise WrongInput(f"unknown builder {builder!r}", "choose append or buildkit")
-    from images.builders.append import append
-
-    foundation: Sequence[object] = ()
-    if plan.foundation is not None:
-        from images.builders.route import foundation_layers
-
-        foundation = foundation_layers(resolved, target)
+    foundation = layers(plan, resolved.base, family_of(plan, resolved.base), bench, target)
     image = append(
-        plan,
-        resolved.base,
-        resolved.sources,
-        resolved.fetch_wheels,
-        bench.store,
-        bench.progress,
-        foundation,  # type: ignore[arg-type]
+        plan, resolved.base, resolved.sources, resolved.fetch_wheels, bench.store, bench.progress, foundation
     )
     within_budget(resolved.profile, image, resolved.base)
     keep(image)
@@ -178,8 +163,3 @@ def within_budget(profile: Profile, image: Image, base: BaseImage) -> None:
         one.target.startswith(profile.volume.lstrip("/") + "/") for layer in image.plan.layers for one in layer.files
     ):
         raise CheckFailed(f"files below {profile.volume} would be hidden by the volume", "bake them under /opt/stoker")
-
-
-def with_platforms(bench: Workbench, name: str, platforms: Sequence[str]) -> list[Resolved]:
-    """The same profile for several platforms."""
-    return [resolve_profile(replace(bench), name, platform=platform) for platform in platforms]

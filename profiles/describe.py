@@ -54,3 +54,11 @@ def locked(profile: Profile) -> bool | str:
     if found is None:
         return False
     return "stale" if lock.stale(profile, found) else True
+
+
+def details(name: str) -> dict[str, Any]:
+    """One profile in full, as resolved, with what follows from its choices."""
+    from profiles.consequences import consequences
+
+    profile = load(name)
+    return {**profile.model_dump(mode="json", exclude_none=True), "consequences": consequences(profile)}

@@ -77,7 +77,7 @@ def check_one(requirement: Requirement, facts: BaseFacts, strict: bool) -> list[
             return []
         raise WrongInput(f"`{requirement}`: which {name} {facts.base} has is not known, so pip might replace it", leave)
     if satisfied(requirement, fact.value):
-        return [] if fact.sure else [f"`{requirement}` rests on {name} {fact} in {facts.base}; run `inv lock`"]
+        return [] if fact.sure else [f"`{requirement}` rests on {name} {fact} in {facts.base}"]
     raise WrongInput(
         f"`{requirement}` is not met by {name} {fact} of {facts.base}{trap(requirement, fact.value)}, "
         "so pip would replace the base's build",

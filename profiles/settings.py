@@ -18,6 +18,7 @@ KNOWN = {
     "compression": "gzip or zstd",
     "mirror": "REGISTRY=HOST[:PORT][/PREFIX],...: where to read a registry's images instead",
     "insecure_registries": "HOST:PORT,...: registries spoken to over http",
+    "build_network": "network of BuildKit's RUN steps: default, host or none",
     "provider": "where deploy rents",
 }
 

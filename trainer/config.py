@@ -22,7 +22,7 @@ class Model:
     heads: int = 4
     width: int = 64
     context: int = 64  # tokens
-    vocab: int = 256  # bytes
+    vocab: int = 256  # tokens are bytes; fewer do for data with small values only
     dropout: float = 0.0
 
 
@@ -131,6 +131,7 @@ def check(config: Config) -> None:
         "model.heads": model.heads,
         "model.width": model.width,
         "model.context": model.context,
+        "model.vocab": model.vocab,
         "train.steps": train.steps,
         "train.micro_batch": train.micro_batch,
         "train.accumulation": train.accumulation,
@@ -141,8 +142,6 @@ def check(config: Config) -> None:
             raise TrainerError(f"{name} is {value}", "it must be at least 1")
     if model.width % model.heads:
         raise TrainerError(f"model.width {model.width} is not a multiple of model.heads {model.heads}", "change one")
-    if model.vocab < 256:
-        raise TrainerError(f"model.vocab is {model.vocab}", "tokens are bytes: it must be at least 256")
     if train.precision not in ("fp32", "bf16"):
         raise TrainerError(f"train.precision is {train.precision!r}", "choose fp32 or bf16")
 

@@ -51,7 +51,7 @@ def train(config: Config, folder: Path, stop: StopRequest) -> int:
     began = time.monotonic()
     device = _device(config)
     with owned(folder):
-        corpus = Corpus(config.data.path, config.model.context, config.train.seed)
+        corpus = Corpus(config.data.path, config.model.context, config.model.vocab, config.train.seed)
         metrics = Metrics(folder)
         try:
             loop = Loop(config, folder, fresh(config, device), corpus, device, metrics, began)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import REFUSED, TrainerError
+from trainer.errors import OUTSIDE_FAILED, REFUSED, TrainerError
 
 METRICS = "metrics.jsonl"
 LOCK = "trainer.lock"
@@ -41,7 +41,9 @@ def default_folder(profile: Mapping[str, Any], home: Path) -> Path:
         if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
             return place / "runs" / name
     tried = ", ".join(str(place) for place in places)
-    raise TrainerError(f"no writable place for the run (tried {tried})", "set STOKER_RUN_DIR or give --run FOLDER")
+    raise TrainerError(
+        f"no writable place for the run (tried {tried})", "set STOKER_RUN_DIR or give --run FOLDER", OUTSIDE_FAILED
+    )
 
 
 def outlives_container(folder: Path) -> bool:

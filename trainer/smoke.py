@@ -16,17 +16,29 @@ from typing import Any
 from trainer.errors import CHECK_FAILED, TrainerError
 from trainer.run import losses, read_metrics
 
+# A model this small fits everywhere, whatever the profile's own size; precision and device stay the profile's.
+SMALL = {
+    "model.layers": 2,
+    "model.heads": 4,
+    "model.width": 64,
+    "model.context": 64,
+    "model.vocab": 256,
+    "train.micro_batch": 8,
+    "train.accumulation": 1,
+}
 SECONDS = 600.0  # for one training process
 
 
 def smoke(arguments: Sequence[str], steps: int) -> dict[str, Any]:
     """The result as JSON: steps, the step of the kill, first and last loss, tokens/s of the whole run.
 
-    arguments: passed on to `train`. Raises TrainerError when a part fails or the losses differ.
+    arguments: passed on to `train` after SMALL, so they win.
+    Raises TrainerError when a part fails or the losses differ.
     """
     with tempfile.TemporaryDirectory(prefix="stoker-smoke-") as scratch:
         whole, broken = Path(scratch) / "whole", Path(scratch) / "broken"
-        common = [*arguments, "--steps", str(steps), "--save-every", str(max(1, steps // 4))]
+        shape = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+        common = [*shape, *arguments, "--steps", str(steps), "--save-every", str(max(1, steps // 4))]
         _finish(_start(whole, common))
         killed_at = _kill_midway(_start(broken, common), broken, steps)
         _finish(_start(broken, common))

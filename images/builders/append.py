@@ -39,8 +39,7 @@ def append(
 
     Raises CheckFailed when a file changed since the plan, OutsideFailed when the disk is full.
     """
-    # Docker's own family knows no zstd and no annotations; converting moves no bytes (the blobs stay the same).
-    family = media.OCI if plan.compression == "zstd" else base.manifest.family
+    family = family_of(plan, base)
     cache = LayerCache(store.cache, store.layout.folder)
     blobs: list[tuple[str, LayerBlob]] = [("foundation", blob) for blob in foundation]
     reused = []
@@ -58,6 +57,11 @@ def append(
     config = derive(base.config, plan, [(blob.diff_id, f"stoker: {name}") for name, blob in blobs])
     manifest = assemble(plan, base.manifest, family, config, [blob.descriptor for _, blob in blobs])
     return Image(plan, manifest, config, store, base.repository, tuple(reused))
+
+
+def family_of(plan: ImagePlan, base: BaseImage) -> media.Family:
+    """The base's family, but OCI for zstd, which Docker's own does not know: converting moves no bytes."""
+    return media.OCI if plan.compression == "zstd" else base.manifest.family
 
 
 def layer_entries(layer: Layer, sources: Sources, fetch_wheels: FetchWheels) -> list[Entry]:

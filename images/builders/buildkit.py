@@ -102,7 +102,8 @@ def run(
     if not push:
         digest = None
     elif route.in_engine:
-        digest = [engine.push(tag, progress=report) for tag in tags][0]
+        pushed = [engine.push(tag, progress=report) for tag in tags]
+        digest = pushed[0]
     return Built(image_id, digest, tuple(tags), steps.cached, route)
 
 
@@ -230,7 +231,8 @@ def end(process: subprocess.Popen[str]) -> None:
 def advice(said: str, context: Path) -> str:
     """The next step for a failed build."""
     if re.search(r"unauthorized|denied|authentication required|\b40[13]\b", said, re.IGNORECASE):
-        return login(said, "docker.io/library")
+        host = re.search(r"\b[a-z0-9.-]+\.[a-z0-9]+(:\d+)?/", said)
+        return login(said, host[0] if host else "")
     if re.search(r"unable to locate package|has no installation candidate", said, re.IGNORECASE):
         return "correct the profile's system packages, or choose a base whose distribution has them"
     if re.search(

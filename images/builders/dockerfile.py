@@ -14,12 +14,22 @@ from images.plan import Base, Foundation, ImagePlan
 from profiles.errors import WrongInput
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+EPOCH = 86400  # seconds: day 1, since shadow(5) takes day 0 for "must be changed now"
 APT_SECRET = "apt-auth"  # id of the build secret: a netrc file for private package indexes (apt_auth.conf(5))
 
-# Hold times, random bytes or what the next `apt-get update` makes again; the same list as a bootstrapped base's.
+# Hold times, random bytes, or what the next `apt-get update` makes again; above all the private host keys that
+# openssh-server makes as it is installed: in an image, every machine that runs it would have the same ones.
 VOLATILE = (
-    "/var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/cache/ldconfig/aux-cache "
-    "/var/cache/debconf/*-old /var/lib/dpkg/*-old"
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/ssh/ssh_host_*_key.pub",
+    "/etc/machine-id",
+    "/var/lib/dbus/machine-id",
+    "/var/log/apt",
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
+    "/var/cache/ldconfig/aux-cache",
+    "/var/cache/debconf/*-old",
+    "/var/lib/dpkg/*-old",
 )
 
 # What may stand unquoted in an instruction. Anything else is refused: it would be read as another instruction.
@@ -84,6 +94,7 @@ def foundation_values(base: Base, foundation: Foundation) -> dict[str, Any]:
         "secret": APT_SECRET,
         "volatile": VOLATILE,
         "mtime": MTIME,
+        "epoch": EPOCH,
     }
 
 

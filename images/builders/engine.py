@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -141,7 +141,7 @@ class Engine:
             raise OutsideFailed("the engine loaded nothing from the archive", "run the same command again")
         return loaded
 
-    def save(self, reference: str) -> Iterator[bytes]:
+    def save(self, reference: str) -> Generator[bytes, None, None]:
         """The archive of an image, streamed. Raises OutsideFailed, also in the middle."""
         with translated(f"saving {reference}"):
             yield from self.api.get_image(reference, chunk_size=PIECE)

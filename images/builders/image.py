@@ -14,7 +14,7 @@ from images.store import Store
 
 if TYPE_CHECKING:
     from images.registry.repository import Repository
-    from images.registry.upload import BlobSource
+    from images.registry.source import BlobSource
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Image:
 
     def blob(self, digest: str) -> BlobSource | None:
         """The local source of a blob, or None when only the base's registry has it."""
-        from images.registry.upload import BytesBlob, FileBlob
+        from images.registry.source import BytesBlob, FileBlob
 
         if digest == self.manifest.config.digest:
             return BytesBlob(self.config, self.manifest.config)

@@ -99,5 +99,5 @@ class Steps:
 
 def short(name: str) -> str:
     """A step's name without its mounts and the rest of a long command."""
-    plain = re.sub(r" --(mount|link)\S*", "", name)
+    plain = " ".join(re.sub(r" --(mount|link)\S*", "", name).split())
     return plain if len(plain) <= 80 else plain[:77] + "..."

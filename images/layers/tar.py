@@ -32,7 +32,7 @@ class Entry:
 
     path: relative to the image's root; mode: only its executable bit is used, and only for files; size in bytes and
     sha256 (64 hex digits, empty: not known) are checked while the file is read; open: gives the content anew at each
-    call; link: text of the symbolic link; source and fault: what an error says when the content differs.
+    call; link: text of the symbolic link; source and fault (what is wrong, what to do) make the error when the content differs.
     """
 
     path: str
@@ -43,7 +43,7 @@ class Entry:
     link: str = ""
     sha256: str = ""
     source: str = ""
-    fault: str = "changed while it was read"
+    fault: tuple[str, str] = ("changed while it was read", "run the same command again")
 
 
 def arranged(entries: Iterable[Entry], prefix: str = HOME) -> list[Entry]:
@@ -112,7 +112,8 @@ def content(entry: Entry) -> Iterator[bytes]:
             state.update(piece)
             yield piece
     if left or (entry.sha256 and state.hexdigest() != entry.sha256):
-        raise CheckFailed(f"{entry.fault}: {entry.source or entry.path}", "run the same command again")
+        what, next_step = entry.fault
+        raise CheckFailed(f"{what}: {entry.source or entry.path}", next_step)
 
 
 def header(entry: Entry) -> bytes:

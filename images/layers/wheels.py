@@ -22,7 +22,10 @@ from images.oci import digest as digests
 from images.plan import SITE, Wheel
 from profiles.errors import CheckFailed, WrongInput
 
-DAMAGED = "a file does not match the wheel's own RECORD"
+DAMAGED = (
+    "a file does not match the wheel's own RECORD",
+    "delete the wheel and fetch it again, or lock another version",
+)
 SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")  # never listed with a hash; worthless once RECORD is rewritten
 NOT_OURS = ("INSTALLER", "REQUESTED", "direct_url.json")  # what an installer writes, not what a wheel brings
 SCHEMES = {"purelib": "", "platlib": "", "data": "", "scripts": "bin/"}
@@ -169,7 +172,7 @@ class Unpacking:
             and other is not None
             and (other.hexdigest() != known.hex or known.size not in (None, member.file_size))
         ):
-            raise CheckFailed(f"{DAMAGED}: {self.name}!{member.orig_filename}", "delete the wheel and fetch it again")
+            raise CheckFailed(f"{DAMAGED[0]}: {self.name}!{member.orig_filename}", DAMAGED[1])
         return state.hexdigest()
 
     def generated(self, inside: str, data: bytes, mode: int = 0o644) -> Entry:

@@ -27,7 +27,8 @@ def fetch(
         return found
     progress.say(f"fetching {len(missing)} wheels: " + ", ".join(f"{p.name} {p.version}" for p in missing[:6]))
     with tempfile.TemporaryDirectory(dir=wheels, prefix="fetch-") as folder:
-        download([pin for pin in missing if not pin.sdist], target, indexes, Path(folder))
+        if published := [pin for pin in missing if not pin.sdist]:
+            download(published, target, indexes, Path(folder))
         for pin in missing:
             if pin.sdist:
                 rebuild(pin, Path(folder), progress)
@@ -42,15 +43,14 @@ def place(wheels: Path, pin: Pin) -> Path:
 
 def download(pins: list[Pin], target: pip.Target, indexes: tuple[str, ...], folder: Path) -> None:
     """pip download with hashes required, from the machine's own indexes first."""
-    if not pins:
-        return None
     listed = folder / "requirements.txt"
     listed.write_text("".join(f"{p.name}=={p.version} --hash=sha256:{p.sha256}\n" for p in pins))
     base = ["download", "--quiet", "--no-deps", "--require-hashes", "-r", str(listed), "--dest", str(folder)]
     attempts = pip.index_attempts(indexes)
     for number, options in enumerate(attempts):
         try:
-            return pip.run([*base, *target.flags(), *options])
+            pip.run([*base, *target.flags(), *options])
+            return
         except (pip.NoWheel, OutsideFailed) as failed:
             if number < len(attempts) - 1:
                 continue

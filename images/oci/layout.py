@@ -12,15 +12,16 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from images.oci import digest as digests
 from images.oci import media
 from images.oci.incoming import incoming, room, sweep
 from images.oci.manifest import Descriptor, Manifest, canonical
+from images.progress import Meter
 from profiles.errors import CheckFailed, OutsideFailed, WrongInput
 
 VERSION = {"imageLayoutVersion": "1.0.0"}
@@ -29,6 +30,20 @@ REF_NAME = "org.opencontainers.image.ref.name"
 REF = re.compile(r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*")
 SMALL = 16 << 20  # bytes; manifests and configs are far below, layers are never read whole
 GRACE = 600.0  # seconds a blob without a reference is left alone: a build at work writes blobs before the manifest
+
+
+class Bytes(Protocol):
+    """Bytes in order, until readinto gives 0."""
+
+    def readinto(self, view: memoryview) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Streamed(Protocol):
+    """A blob that lies elsewhere, such as images.registry.source.RemoteBlob."""
+
+    def open(self, offset: int) -> Bytes: ...
 
 
 class Layout:
@@ -103,6 +118,26 @@ class Layout:
                 raise CheckFailed(f"{path} is sha256:{state.hexdigest()}, not {digest}", "fetch or build it again")
             fresh.place(target)
         return target
+
+    def put_stream(self, source: Streamed, descriptor: Descriptor, meter: Meter) -> None:
+        """Stores a blob that comes from elsewhere, its digest checked on the way.
+
+        Raises CheckFailed when it is another blob, OutsideFailed on a full disk, and what `source` raises.
+        """
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        state, view = hashlib.sha256(), memoryview(bytearray(digests.CHUNK))
+        with (
+            room(self.temporary, descriptor.size, f"layer {descriptor.digest[:19]}"),
+            incoming(self.temporary) as fresh,
+        ):
+            with closing(source.open(0)) as reader:
+                while count := reader.readinto(view):
+                    state.update(view[:count])
+                    fresh.file.write(view[:count])
+                    meter.advance(count)
+            if state.hexdigest() != digests.hex_of(descriptor.digest):
+                raise CheckFailed(f"what came for {descriptor.digest} is another blob", "run the same command again")
+            fresh.place(self.blob_path(descriptor.digest))
 
     def put_manifest(self, manifest: Manifest, ref: str | None = None) -> Descriptor:
         """Stores a manifest or index and lists it in index.json, under `ref` if given (which then moves to it).

@@ -41,10 +41,7 @@ def run_all(works: Sequence[Work[T]], jobs: int, progress: Progress) -> list[T]:
                     failures.append(failure)
                 stop.set()
 
-    count = min(jobs, len(works))
-    if count == 1:
-        return [work(lambda: False) for work in works]
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(count)]
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(jobs, len(works)))]
     for thread in threads:
         thread.start()
     try:

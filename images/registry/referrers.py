@@ -1,4 +1,7 @@
-"""What refers to an image: SBOM, signature, provenance (distribution-spec "Listing Referrers" and its fall-back tag)."""
+"""What refers to an image: SBOM, signature, provenance.
+
+distribution-spec "Listing Referrers", "Pushing Manifests with Subject", and the referrers tag schema as fall-back.
+"""
 
 from __future__ import annotations
 

@@ -148,6 +148,20 @@ class Repository:
         with self.request("GET", path, accept=(404,), digest=digest) as response:
             return response.status < 400
 
+    # referrers
+
+    def referrers(self, digest: str, artifact_type: str | None = None) -> list[Descriptor]:
+        """What refers to `digest`: see images.registry.referrers."""
+        from images.registry.referrers import referrers
+
+        return referrers(self, digest, artifact_type)
+
+    def put_referrer(self, manifest: Manifest) -> str:
+        """Stores a manifest with a `subject`: see images.registry.referrers."""
+        from images.registry.referrers import put_referrer
+
+        return put_referrer(self, manifest)
+
     # the wire
 
     def request(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import string
 import threading
 from pathlib import Path
@@ -14,16 +13,16 @@ from hypothesis import strategies as st
 from profiles import lock
 from profiles.errors import OutsideFailed, WrongInput
 from profiles.load import parse
-from profiles.lock import DebianBase, Lock, LockedWheel, RegistryBase, Sdist
 from profiles.locations import LOCKS, lock_file
+from profiles.lock import DebianBase, Lock, LockedWheel, RegistryBase, Sdist
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 DIGEST = HEX.map(lambda text: f"sha256:{text}")
 WORD = st.text(string.ascii_letters + "äö\u2028", min_size=1, max_size=8)
 FACTS = st.dictionaries(WORD, st.none() | WORD, max_size=3)
 REGISTRY = st.builds(
-    RegistryBase, name=WORD, index_digest=st.none() | DIGEST, digest=DIGEST, media_type=WORD, size=st.integers(0, 10**12),
-    facts=FACTS,
+    RegistryBase, name=WORD, index_digest=st.none() | DIGEST, digest=DIGEST, media_type=WORD, facts=FACTS,
+    size=st.integers(0, 10**12),
 )  # fmt: skip
 DEBIAN = st.builds(
     DebianBase, name=WORD, suite=WORD, digest=DIGEST, diff_id=DIGEST, packages=st.dictionaries(WORD, WORD, max_size=3)
@@ -49,13 +48,13 @@ def test_what_is_written_is_read(tmp_path: Path, wanted: Lock) -> None:
     assert first.endswith(b"}\n")
     lock.write(Lock.model_validate_json(first), tmp_path)
     assert path.read_bytes() == first
-    assert os.listdir(tmp_path) == ["p.json"]
+    assert [left.name for left in tmp_path.iterdir()] == ["p.json"]
 
 
 def cpu_lock(**changes: object) -> Lock:
     """A lock that fits the shipped cpu profile."""
     profile = parse("cpu")
-    packages = {name: "1" for name in (*profile.base.packages, "libc6")}
+    packages = dict.fromkeys((*profile.base.packages, "libc6"), "1")
     wheel = LockedWheel(name="torch", version="2.13.0", filename="torch-2.13.0-cp311-none-any.whl", sha256="b" * 64)
     whole = Lock(
         profile="cpu",

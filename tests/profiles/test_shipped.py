@@ -184,5 +184,5 @@ def test_no_two_gpus_claim_one_provider_name_unless_memory_tells_them_apart() ->
 def test_a_profile_does_not_change() -> None:
     profile = load("cpu")
     with pytest.raises(Exception, match="frozen"):
-        profile.precision = "bf16"  # type: ignore[misc]
-    assert isinstance(profile, Profile)
+        Profile.__setattr__(profile, "precision", "bf16")
+    assert profile.precision == "fp32"

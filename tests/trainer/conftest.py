@@ -17,18 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
     """torch; a machine without it skips the test, except CI, where its absence is a failure."""
-    if os.environ.get("CI") == "true":
-        return importlib.import_module("torch")
-    return pytest.importorskip("torch")
+    found = importlib.import_module("torch") if os.environ.get("CI") == "true" else pytest.importorskip("torch")
+    found.set_num_threads(1)  # as the processes of these tests: sums in another order would differ in the last bit
+    return found
 
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """A process environment in which the checkout's trainer is found and nothing of this machine's settings leaks in."""
+    """A process environment that finds the checkout's trainer and knows none of this machine's settings."""
     for name in [name for name in os.environ if name.startswith("STOKER_")]:
         monkeypatch.delenv(name)
     paths = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(paths), "HOME": str(tmp_path / "home")}
+    own = {"PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(paths), "HOME": str(tmp_path / "home")}
+    return {**os.environ, **own, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def trainer(environment, tmp_path):
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "trainer", *arguments],
-            env={**environment, **variables},
+            env={**environment, **_told(), **variables},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -47,6 +48,11 @@ def trainer(environment, tmp_path):
         )
 
     return run
+
+
+def _told() -> dict[str, str]:
+    """What the test itself has set since."""
+    return {name: value for name, value in os.environ.items() if name.startswith("STOKER_")}
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_checkpoint(tmp_path):
         with Path("/dev/full").open("w") as stream:
             stream.write("x" * 100_000)
 
-    with pytest.raises(TrainerError, match="step 2.*No space left") as caught:
+    with pytest.raises(TrainerError, match=r"step 2.*No space left") as caught:
         checkpoint.save(tmp_path, 2, write, {}, 3)
     assert caught.value.exit_code == 3
     assert checkpoint.found(tmp_path) == [good]

@@ -25,7 +25,7 @@ class TestCorpus:
         from trainer.data.corpus import Corpus
 
         (tmp_path / "text").write_bytes(bytes(index % 251 for index in range(size)))
-        return Corpus(str(tmp_path / "text"), context=16, seed=seed)
+        return Corpus(str(tmp_path / "text"), context=16, vocab=251, seed=seed)
 
     def test_an_epoch_holds_every_window_once_and_epochs_differ(self, tmp_path):
         from trainer.data.corpus import Position
@@ -51,6 +51,15 @@ class TestCorpus:
         other = self.corpus(tmp_path)
         assert all((other.batch(again, 4)[0] == batch).all() for batch in expected)
         assert again == position and position.epoch == 2
+
+    def test_a_token_beyond_the_vocabulary_is_refused_by_name(self, tmp_path):
+        from trainer.data.corpus import Corpus
+        from trainer.errors import TrainerError
+
+        (tmp_path / "text").write_bytes(bytes(range(32)) * 2)
+        assert Corpus(str(tmp_path / "text"), context=8, vocab=32, seed=1).windows == 7
+        with pytest.raises(TrainerError, match=r"holds the token 31, model\.vocab is 31"):
+            Corpus(str(tmp_path / "text"), context=8, vocab=31, seed=1)
 
     def test_a_text_shorter_than_the_context_is_refused(self, tmp_path):
         from trainer.errors import TrainerError

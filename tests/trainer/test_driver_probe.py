@@ -95,7 +95,7 @@ def test_a_broken_library_is_a_problem_not_a_crash(tmp_path, monkeypatch):
     (tmp_path / "libcuda.so.1").write_text("not a library")
     monkeypatch.setenv("STOKER_LIBCUDA", str(tmp_path / "libcuda.so.1"))
     found = driver.read()
-    assert not found.present and "invalid ELF header" in found.problem or "file too short" in found.problem
+    assert not found.present and str(tmp_path) in found.problem
 
 
 def test_a_missing_driver_is_a_warning_until_a_gpu_is_required():

@@ -32,15 +32,16 @@ def final_tensors(torch, folder: Path, step: int):
     return torch.load(folder / "checkpoints" / checkpoint.name_of(step) / "model.pt", weights_only=True)
 
 
-def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, trainer, environment, tmp_path):
+def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, environment, tmp_path, small):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     common = [*FLAGS, "--steps", "200", "--save-every", "3"]
-    assert trainer("train", "--run", str(whole), *common, OMP_NUM_THREADS="1").returncode == 0
+    small.train.steps, small.checkpoint.every = 200, 0
+    train(small, whole)
     seed = random.SystemRandom().randrange(10**6)
     command = [sys.executable, str(Path(__file__).with_name("kill_lottery.py")), str(seed), "12"]
     done = subprocess.run(
         [*command, "train", "--run", str(broken), *common],
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=100,
@@ -55,11 +56,11 @@ def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, trainer,
     assert all(torch.equal(one[name], other[name]) for name in one), f"seed {seed}"
 
 
-def test_sigterm_saves_exits_75_and_the_same_command_goes_on(torch, environment, trainer, tmp_path, small):
+def test_sigterm_saves_exits_75_and_the_same_command_goes_on(environment, tmp_path, small, capsys):
     folder = tmp_path / "run"
-    arguments = ["train", "--run", str(folder), *FLAGS, "--save-every", "0", "--steps"]
+    flags = [*FLAGS, "--save-every", "0", "--steps", "100000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", *arguments, "100000"],
+        [sys.executable, "-m", "trainer", "train", "--run", str(folder), *flags],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -72,9 +73,9 @@ def test_sigterm_saves_exits_75_and_the_same_command_goes_on(torch, environment,
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 75 and "stopped by SIGTERM" in errors and "Traceback" not in errors
     last = max(losses(folder))
-    done = trainer(*arguments, str(last + 5))
-    assert done.returncode == 0 and f"resuming from {checkpoint.name_of(last)}" in done.stderr
     small.train.steps, small.checkpoint.every = last + 5, 0
+    assert train(small, folder) == 0
+    assert f"resuming from {checkpoint.name_of(last)}" in capsys.readouterr().err
     train(small, tmp_path / "whole")
     assert losses(folder) == losses(tmp_path / "whole")
 

@@ -34,7 +34,7 @@ def test_config_survives_its_own_json(small):
     [
         ("model.widht=1", "unknown key model.widht", "width"),
         ("modle.width=1", "unknown key modle", "model"),
-        ("model=1", "not of the form", "section.key=value"),
+        ("model=1", "not of the form", "--set model.width=128"),
         ("model.width=wide", "model.width is 'wide'", "int"),
         ("model.width=1.5", "model.width is '1.5'", "int"),
         ("train.deterministic=perhaps", "train.deterministic", "bool"),
@@ -49,12 +49,12 @@ def test_mistakes_are_named_with_what_to_do(text, what, hint):
 
 @pytest.mark.parametrize("value", [True, 1.5, None, [1]])
 def test_json_of_the_wrong_type_is_refused(value):
-    with pytest.raises(TrainerError, match="profile: train.steps"):
+    with pytest.raises(TrainerError, match=r"profile: train\.steps"):
         configuration.apply(Config(), {"train": {"steps": value}}, "profile")
 
 
 @pytest.mark.parametrize(
-    "text", ["model.width=30", "train.steps=0", "train.precision=fp8", "model.vocab=100", "checkpoint.keep=0"]
+    "text", ["model.width=30", "train.steps=0", "train.precision=fp8", "model.vocab=0", "checkpoint.keep=0"]
 )
 def test_values_that_cannot_train_are_refused_before_anything_is_allocated(text):
     config = Config()

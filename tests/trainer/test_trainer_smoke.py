@@ -8,11 +8,13 @@ import pytest
 
 pytestmark = pytest.mark.usefixtures("torch")
 
-SMALL = ["--set", "model.layers=1", "--set", "model.width=32", "--set", "train.device=cpu"]
+HUGE = {"layers": 64, "heads": 32, "width": 4096, "context": 2048, "vocab": 32}
 
 
-def test_smoke_trains_kills_resumes_and_compares(trainer):
-    done = trainer("smoke", "--steps", "40", *SMALL, OMP_NUM_THREADS="1")
+def test_smoke_trains_kills_resumes_and_compares(trainer, tmp_path):
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"profile": "h100", "gpu": None, "trainer": {"model": HUGE}}))
+    done = trainer("smoke", "--profile", str(profile), "--set", "train.device=cpu", "--set", "model.layers=1")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ok"] and result["steps"] == 40 and 20 < result["killed_after_step"] < 40

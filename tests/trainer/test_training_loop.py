@@ -100,7 +100,7 @@ def test_another_model_in_the_same_folder_is_refused_by_name(tmp_path, small):
     small.train.steps = 1
     train(small, tmp_path)
     small.model.width = 64
-    with pytest.raises(TrainerError, match="model.width was 32, is 64") as caught:
+    with pytest.raises(TrainerError, match=r"model\.width was 32, is 64") as caught:
         train(small, tmp_path)
     assert caught.value.exit_code == 2
 

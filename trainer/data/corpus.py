@@ -25,7 +25,7 @@ class Position:
 class Corpus:
     """Windows of context + 1 bytes; each epoch sees every window once, in an order given by seed and epoch alone."""
 
-    def __init__(self, path: str, context: int, seed: int) -> None:
+    def __init__(self, path: str, context: int, vocab: int, seed: int) -> None:
         source = Path(path) if path else BAKED
         try:
             content = source.read_bytes()
@@ -39,6 +39,9 @@ class Corpus:
         if self.windows < 1:
             need = f"it needs more than model.context = {context}"
             raise TrainerError(f"{source} holds {len(content)} bytes", need)
+        if max(content) >= vocab:
+            hint = f"model.vocab must be above {max(content)}, or data.path another file"
+            raise TrainerError(f"{source} holds the token {max(content)}, model.vocab is {vocab}", hint)
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.tokens = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         self._order: tuple[int, Tensor] | None = None

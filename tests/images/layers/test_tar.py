@@ -30,7 +30,7 @@ def test_known_bytes() -> None:
     """The diff_id of every image hangs on this: a change here must change tar.FORMAT."""
     raw = archive(data_entry("opt/stoker/a.txt", b"hello\n"), Entry("opt/stoker/b", "symlink", link="a.txt"))
     assert tar.FORMAT == "ustar-1"
-    assert hashlib.sha256(raw).hexdigest() == "@GOLDEN@"
+    assert hashlib.sha256(raw).hexdigest() == "502a5056d446b31f01229f0b872f35c11f2b02d509f9d689225750a73e81c5f0"
 
 
 def test_every_attribute_is_fixed_but_the_executable_bit() -> None:
@@ -106,7 +106,9 @@ def test_names_at_the_edges_of_ustar() -> None:
 
 def test_a_file_of_eight_gibibytes_gets_a_pax_size() -> None:
     raw = tar.header(Entry("opt/stoker/big", "file", size=8**11))
-    assert tarfile.TarInfo.fromtarfile(tarfile.open(fileobj=io.BytesIO(raw + bytes(1024)))).size == 8**11
+    with tarfile.open(fileobj=io.BytesIO(raw + bytes(1024))) as found:
+        first = found.next()
+    assert first is not None and first.size == 8**11
 
 
 @pytest.mark.parametrize("value", ["x" * n for n in (1, 90, 91, 92, 93, 985, 986, 987, 988)])
@@ -154,4 +156,4 @@ def test_gnu_tar_unpacks_what_was_written(files: dict[str, tuple[bytes, bool]], 
         for path, (data, _) in files.items():
             assert Path(os.fsdecode(f"{folder}/{path}".encode())).read_bytes() == data
         for entry in entries[len(files) :]:
-            assert os.readlink(os.fsencode(f"{folder}/{entry.path}")) == entry.link.encode()
+            assert os.fsencode(Path(folder, entry.path).readlink()) == entry.link.encode()

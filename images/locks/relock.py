@@ -1,0 +1,45 @@
+"""What the `lock` task does: resolve again, say what changed, and keep it (or, with --check, only say)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from images.locks.lock import changes, make
+from images.workbench import Workbench
+from profiles import lock as files
+from profiles.errors import WrongInput
+from profiles.load import load
+
+
+def relock(bench: Workbench, names: Sequence[str], check: bool, packages_file: str) -> dict[str, list[str]]:
+    """profile -> what is different from its lock; the locks are written unless `check`.
+
+    Nothing is written before all profiles are resolved. Raises what `make` raises, naming the profile.
+    """
+    packages = read_packages(packages_file) if packages_file else None
+    found: dict[str, list[str]] = {}
+    fresh = []
+    for name in names:
+        profile = load(name)
+        bench.progress.say(f"resolving {profile.name}")
+        lock = make(bench, profile, packages)
+        found[profile.name] = changes(files.read(profile.name), lock)
+        fresh.append(lock)
+    for lock in [] if check else fresh:
+        if found[lock.profile]:
+            files.write(lock)
+    return found
+
+
+def read_packages(path: str) -> Mapping[str, str]:
+    """`pip list --format=json` of a base: name -> version. Raises WrongInput."""
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {str(row["name"]).lower().replace("_", "-"): str(row["version"]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WrongInput(
+            f"{path} is not the output of pip list --format=json",
+            "run `python3 -m pip list --format=json` inside the base and save what it prints",
+        ) from None

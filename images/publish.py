@@ -1,0 +1,279 @@
+"""Build and push: the outcome of each image as a plain row that the tasks print."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from images.build import Resolved, build, resolve_profile
+from images.builders.image import Image
+from images.progress import size
+from images.workbench import Workbench
+from profiles.errors import Refused, WrongInput
+
+if TYPE_CHECKING:
+    from images.registry.copy import Estimate
+    from images.registry.repository import Repository
+
+ASK_FROM = 1_000_000_000  # bytes
+
+
+BUILDERS = ("append", "buildkit")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for beyond the profile."""
+
+    base_tag: str | None = None
+    locked: bool = False
+    push: bool = False
+    load: bool = False
+    allow_dirty: bool = False
+    force: bool = False
+    sign: str | None = None  # path of a private key
+    dry_run: bool = False
+
+
+def build_all(bench: Workbench, names: Sequence[str], wish: Wish) -> list[dict[str, Any]]:
+    """Build (and push) each profile, all platforms of it. Refusals come before anything is built."""
+    if (builder := bench.settings.get("builder") or "append") not in BUILDERS:
+        raise WrongInput(f"unknown builder {builder!r}", f"choose {' or '.join(BUILDERS)}")
+    if wish.push and not bench.settings.get("registry"):
+        raise WrongInput("no registry to push to", "--registry HOST[:PORT]/NAME, or `registry:` in stoker.yaml")
+    resolved = [
+        [
+            resolve_profile(bench, name, platform=platform, base_tag=wish.base_tag, must_be_locked=wish.locked)
+            for platform in platforms_of(name, wish.base_tag)
+        ]
+        for name in names
+    ]
+    for group in resolved:
+        refuse(group[0], wish)
+    return [row for group in resolved for row in carry_out(bench, group, wish)]
+
+
+def platforms_of(name: str, base_tag: str | None) -> Sequence[str]:
+    from profiles.load import load
+
+    return load(name, base_tag=base_tag).platforms
+
+
+def refuse(resolved: Resolved, wish: Wish) -> None:
+    """A dirty tree is not pushed unless told: nobody could build that image again."""
+    if wish.push and resolved.plan.dirty and not wish.allow_dirty and not wish.dry_run:
+        raise Refused(
+            "the checkout differs from its commit; this image could never be built again",
+            "commit first, or push it all the same: --allow-dirty (the tag says -dirty)",
+        )
+    if wish.sign and not Path(wish.sign).is_file():
+        raise WrongInput(f"no key file {wish.sign}", "openssl ecparam -genkey -name prime256v1 -noout -out key.pem")
+
+
+def carry_out(bench: Workbench, group: Sequence[Resolved], wish: Wish) -> list[dict[str, Any]]:
+    """One profile: its images, and the index over them when there are several platforms."""
+    target = target_of(bench) if wish.push else None
+    builder = bench.settings.get("builder") or "append"
+    rows, done = [], []
+    for resolved in group:
+        started = time.monotonic()
+        if wish.dry_run:
+            rows.append(row_of_plan(resolved, target))
+            continue
+        if builder == "buildkit":
+            rows.append(by_engine(bench, resolved, target, wish))
+            continue
+        image = build(resolved, target)
+        row = row_of(image, resolved, time.monotonic() - started)
+        if target is not None:
+            row.update(publish(bench, image, resolved, target, wish))
+        if wish.load:
+            from images.builders.load import load_into_engine
+
+            row["loaded"] = load_into_engine(image, bench)
+        rows.append(row)
+        done.append(image)
+    if len(done) > 1:
+        from images.builders.index import publish_index
+
+        rows.append(publish_index(bench, done, target, wish.force))
+    return rows
+
+
+def target_of(bench: Workbench) -> Repository:
+    """The repository images are pushed to. Raises WrongInput when the setting names a tag."""
+    from images.oci.reference import parse
+
+    reference = parse(bench.settings["registry"])
+    if reference.tag not in (None, "latest") or reference.digest:
+        raise WrongInput(
+            f"{bench.settings['registry']} names a tag", "give HOST[:PORT]/NAME: the tag comes from the plan"
+        )
+    return bench.registries.repository(reference)
+
+
+def row_of_plan(resolved: Resolved, target: Repository | None) -> dict[str, Any]:
+    """What a dry run says."""
+    plan = resolved.plan
+    return {
+        "tag": plan.tag,
+        "dry_run": True,
+        "base": f"{plan.base.name} {plan.base.digest}",
+        "base_size": size(resolved.base.size),
+        "layers": [f"{layer.name} ({len(layer.files) + len(layer.wheels)})" for layer in plan.layers],
+        "push_to": f"{target.reference.registry}/{target.reference.repository}:{plan.tag}" if target else None,
+    }
+
+
+def row_of(image: Image, resolved: Resolved, seconds: float) -> dict[str, Any]:
+    """What was built and what was reused."""
+    inherited = {layer.digest for layer in resolved.base.manifest.layers}
+    own = [layer for layer in image.manifest.layers if layer.digest not in inherited]
+    names = [layer.name for layer in image.plan.layers]
+    return {
+        "tag": image.plan.tag,
+        "digest": image.digest,
+        "platform": image.plan.platform,
+        "base": image.plan.base.name,
+        "size": size(image.size),
+        "own_size": size(sum(layer.size for layer in own)),
+        "built": [name for name in names if name not in image.reused],
+        "reused": list(image.reused),
+        "seconds": round(seconds, 3),
+    }
+
+
+def publish(bench: Workbench, image: Image, resolved: Resolved, target: Repository, wish: Wish) -> dict[str, Any]:
+    """Push the image, then its SBOM and signature, which name it by digest."""
+    from images.checks.sbom import attach_to
+    from images.registry.push import push_image
+    from images.registry.record import Record
+
+    if resolved.plan.base.kind == "registry":
+        licence_notice(bench, resolved)
+    result = push_image(
+        image,
+        target,
+        [image.plan.tag],
+        journal_dir=bench.store.journal,
+        record=Record(bench.store.record),
+        progress=bench.progress,
+        force=wish.force,
+    )
+    attach_to(target, image.manifest, resolved)
+    if wish.sign:
+        from images.checks.sign import sign_image
+
+        sign_image(target, image.manifest.descriptor, Path(wish.sign))
+    name = f"{target.reference.registry}/{target.reference.repository}"
+    return {
+        "pushed": f"{name}:{image.plan.tag}",
+        "by_digest": f"{name}@{image.digest}",
+        "bytes_sent": result.bytes_sent,
+        "push_seconds": round(result.seconds, 3),
+    }
+
+
+def by_engine(bench: Workbench, resolved: Resolved, target: Repository | None, wish: Wish) -> dict[str, Any]:
+    """One image by BuildKit: the engine holds it, and pushes it when asked."""
+    from images.builders.by_buildkit import build_by_buildkit
+    from images.checks.sbom import attach_to
+
+    started = time.monotonic()
+    if target is not None:
+        refuse_existing(target, resolved.plan.tag, wish.force)
+        if resolved.plan.base.kind == "registry":
+            licence_notice(bench, resolved)
+    built = build_by_buildkit(resolved, push=target is not None)
+    row: dict[str, Any] = {
+        "tag": resolved.plan.tag,
+        "builder": "buildkit",
+        "image_id": built.image_id,
+        "in_engine": list(built.names),
+        "steps_cached": built.cached,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if target is not None and built.digest:
+        manifest = target.manifest(built.digest)
+        attach_to(target, manifest, resolved)
+        if wish.sign:
+            from images.checks.sign import sign_image
+
+            sign_image(target, manifest.descriptor, Path(wish.sign))
+        name = f"{target.reference.registry}/{target.reference.repository}"
+        row.update(digest=built.digest, pushed=f"{name}:{resolved.plan.tag}", by_digest=f"{name}@{built.digest}")
+    return row
+
+
+def refuse_existing(target: Repository, tag: str, force: bool) -> None:
+    """An engine's digest differs from build to build, so a tag that exists is left alone unless told otherwise."""
+    if not force and (found := target.head(tag)) is not None:
+        raise Refused(f"{target}:{tag} exists already ({found.digest[:19]}...)", "--force to push over it")
+
+
+def copy_base(
+    bench: Workbench, source: str, target: str, platform: str | None, yes: bool, dry_run: bool
+) -> dict[str, Any]:
+    """Copy an image between registries: estimate, ask when it is large, then blob by blob.
+
+    Raises Refused when the answer is no, or nobody is there to ask; WrongInput for references; registry errors.
+    """
+    from images.oci.reference import parse
+    from images.registry.copy import copy_image
+
+    origin, goal = parse(source), parse(target)
+    tags = [goal.tag or origin.tag or "latest"]
+    read, write = bench.registries.repository(origin), bench.registries.repository(goal)
+    wanted = origin.digest or origin.tag
+    estimate = copy_image(read, wanted, write, tags, platform, dry_run=True).estimate
+    bench.progress.say(f"{source} -> {target}: {estimate}")
+    if not dry_run and not yes:
+        confirm(estimate.missing_size)
+    if dry_run:
+        return {"source": source, "target": target, "digest": estimate.digest, "dry_run": True, **figures(estimate)}
+    done = copy_image(read, wanted, write, tags, platform, journal_dir=bench.store.journal, progress=bench.progress)
+    return {
+        "source": source,
+        "target": f"{goal.registry}/{goal.repository}:{tags[0]}",
+        "digest": done.digest,
+        **figures(estimate),
+        "bytes_sent": done.bytes_sent,
+        "seconds": round(done.seconds, 3),
+    }
+
+
+def figures(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "blobs": estimate.blobs,
+        "size": size(estimate.size),
+        "missing_blobs": estimate.missing_blobs,
+        "missing_size": size(estimate.missing_size),
+    }
+
+
+def confirm(missing: int) -> None:
+    """Ask before gigabytes move. Raises Refused."""
+    if missing < ASK_FROM:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{size(missing)} would be copied", "--yes to go on without being asked")
+    sys.stderr.write(f"copy {size(missing)}? [y/N] ")
+    if input().strip().lower() not in ("y", "yes"):
+        raise Refused("not copied", "--dry-run shows the estimate")
+
+
+def licence_notice(bench: Workbench, resolved: Resolved) -> None:
+    """NVIDIA's terms restrict redistribution of NGC images: said once, and recorded when."""
+    if not resolved.plan.base.name.startswith("nvcr.io/"):
+        return
+    seen = bench.store.folder("notices") / "ngc-licence"
+    if not seen.exists():
+        bench.progress.say(
+            "note: NGC images are under NVIDIA's Software License Agreement; push derived images to private "
+            "repositories (docs/licence.md)"
+        )
+        seen.write_text(time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
