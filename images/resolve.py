@@ -168,9 +168,9 @@ def oci_annotations(name: str, checkout: Checkout, base: Base, version: str) -> 
 
 def refuse_secrets(plan: ImagePlan, sources: Sources) -> None:
     """Nothing that looks like a key or token enters a layer, a label or the environment."""
-    findings = secrets.scan_env([*plan.config.env, *plan.config.labels, *plan.annotations])
+    findings = secrets.scan_env(plan.config.env)
+    findings += secrets.scan_env([*plan.config.labels, *plan.annotations], where="label")
     for layer in plan.layers:
-        for one in layer.files:
-            with sources.open(one) as reader:
-                findings += secrets.scan_file(one.source, reader)
+        findings += secrets.scan_layer(layer, sources)
+        findings += [found for wheel in layer.wheels for found in secrets.scan_name(wheel.filename)]
     secrets.refuse(findings)

@@ -16,8 +16,14 @@ PACKAGES = {
     "dockerd": "docker.io",
     "docker": "docker.io",
     "docker-registry": "docker-registry",
-    "skopeo": "skopeo",
     "git": "git",
+    # what only the tests use
+    "skopeo": "skopeo",
+    "umoci": "umoci",
+    "buildah": "buildah",
+    "shellcheck": "shellcheck",
+    "busybox": "busybox-static",
+    "cc": "gcc",
 }
 
 

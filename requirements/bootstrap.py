@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE.parent / ".venv"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def fail(what: str, next_step: str) -> None:
@@ -30,6 +31,28 @@ def install_venv_package() -> None:
             fail(f"`{' '.join(command)}` failed", f"install {package} by hand, then run the command again")
 
 
+def install(python: Path, locked: Path, *options: str, last: bool = True) -> bool:
+    """pip install with hashes required. Exits when `last` and it fails."""
+    print(f"installing requirements/{locked.name}", file=sys.stderr)
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", locked]
+    done = subprocess.run([*command, *options], stdout=sys.stderr, stderr=None if last else subprocess.DEVNULL)
+    if done.returncode and last:
+        fail(f"pip could not install requirements/{locked.name}", "check the network, then run the same command again")
+    return done.returncode == 0
+
+
+def install_torch(python: Path) -> None:
+    """PyTorch's CPU build, for the trainer's tests: from the configured indexes if they have it, else PyTorch's own."""
+    if sys.version_info[:2] == (3, 11):
+        locked = HERE / "trainer.lock"
+        install(python, locked, last=False) or install(python, locked, "--extra-index-url", TORCH_INDEX)
+        return
+    # The lock holds the hashes of the image's Python, 3.11; another one takes the same version by name.
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--extra-index-url", TORCH_INDEX]
+    if subprocess.run([*command, "torch==2.13.0+cpu", "numpy>=2", "safetensors"], stdout=sys.stderr).returncode:
+        fail("pip could not install PyTorch's CPU build", f"check that {TORCH_INDEX} is reachable")
+
+
 def make(lock: str) -> None:
     locked = HERE / f"{lock}.lock"
     python = VENV / "bin" / "python"
@@ -43,16 +66,16 @@ def make(lock: str) -> None:
         print("making .venv (once)", file=sys.stderr)
         if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr).returncode:
             fail("could not make .venv", "read the message above; remove .venv and try again")
-    print(f"installing requirements/{locked.name}", file=sys.stderr)
-    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", locked]
-    if subprocess.run(command, stdout=sys.stderr).returncode:
-        fail(f"pip could not install requirements/{locked.name}", "check the network, then run the same command again")
+    install(python, locked)
+    if lock == "dev":
+        install_torch(python)
     inv = VENV / "bin" / "inv"  # inside the venv, `inv` is this project's entrance too
     inv.unlink(missing_ok=True)
     inv.write_text(f'#!/bin/sh\nexec "{python}" "{HERE.parent / "cli" / "program.py"}" "$@"\n')
     inv.chmod(0o755)
     if lock == "dev":  # the dev lock holds everything the plain one does
         shutil.copy(HERE / "stoker.lock", VENV / "stoker.lock")
+    # Last of all: a bootstrap that dies before is made again.
     shutil.copy(locked, VENV / locked.name)
 
 

@@ -28,6 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="leave out the tests marked slow")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """All missing programs in one apt-get, where that is possible."""
+    missing = [package for program, package in system.PACKAGES.items() if not system.find(program)]
+    if missing and system.is_debian() and os.geteuid() == 0:
+        system.install(sorted(set(missing)), Plain())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
         slow = [item for item in items if item.get_closest_marker("slow")]

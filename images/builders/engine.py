@@ -26,6 +26,7 @@ BASE = "stoker-base"  # repository, inside the engine, of bootstrapped bases
 FOUNDATION = "stoker-foundation"  # and of foundations
 PLAN_LABEL = "stoker.plan"  # every image we build has it
 PIECE = 1 << 20
+DEFAULT = "unix:///var/run/docker.sock"
 START = (
     "start it (systemctl start docker), or install it (Debian, Ubuntu: apt-get install docker.io), or set DOCKER_HOST"
 )
@@ -39,12 +40,11 @@ def connect(host: str | None = None) -> Engine:
     import docker
     import requests
 
-    place = host or os.environ.get("DOCKER_HOST") or ""
+    where, tls = (host, None) if host else address()
     try:
-        client = client_for(place)
+        client = docker.DockerClient(where, version="auto", tls=tls or False, use_ssh_client=where.startswith("ssh://"))
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-        where = place or "unix:///var/run/docker.sock"
         if "Permission denied" in str(error):
             raise OutsideFailed(
                 f"the Docker Engine at {where} refuses this user", "add it to the group docker"
@@ -55,21 +55,22 @@ def connect(host: str | None = None) -> Engine:
     return Engine(client, {"DOCKER_HOST": host} if host else {})
 
 
-def client_for(place: str) -> docker.DockerClient:
-    import docker
-    from docker.context import ContextAPI
+def address() -> tuple[str, Any]:
+    """Where the CLI would look, in its order: DOCKER_HOST with its TLS variables, DOCKER_CONTEXT, the current context.
 
-    if place.startswith("ssh://"):
-        return docker.DockerClient(base_url=place, version="auto", use_ssh_client=True)
-    if place and place != os.environ.get("DOCKER_HOST"):
-        return docker.DockerClient(base_url=place, version="auto")
-    if not place:
-        name = os.environ.get("DOCKER_CONTEXT")
-        context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-        if context is not None and context.Name != "default" and context.Host:
-            ssh = context.Host.startswith("ssh://")
-            return docker.DockerClient(context.Host, version="auto", tls=context.TLSConfig or False, use_ssh_client=ssh)
-    return docker.from_env(version="auto")
+    The `docker` package leaves contexts out of `from_env`.
+    """
+    from docker.context import ContextAPI
+    from docker.utils import kwargs_from_env
+
+    if os.environ.get("DOCKER_HOST"):
+        given = kwargs_from_env()
+        return given["base_url"], given.get("tls")
+    name = os.environ.get("DOCKER_CONTEXT")
+    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+    if context is None:
+        raise OutsideFailed(f"there is no Docker context {name}", "docker context ls")
+    return context.Host or DEFAULT, context.TLSConfig
 
 
 @dataclass(frozen=True)

@@ -175,9 +175,9 @@ def set_down(content: IO[bytes], spool: IO[bytes]) -> str:
 def settle(spool: IO[bytes]) -> None:
     """Makes the same bytes of the same files, in place: what engines write differently, and what came after the step.
 
-    Engines before 25.0 add the kind of file to the mode and look up owners' names on the host: both go. Folders and deletion marks (`.wh.NAME`,
-    image-spec layer.md) get the fixed time: engines write the deletion's, and take their mount points out of `/etc`
-    when the step is over. All else in the headers stays: owners' numbers, capabilities, links.
+    Engines before 25.0 add the kind of file to the mode and look up owners' names on the host: both go. Folders and
+    deletion marks (`.wh.NAME`, image-spec layer.md) get the fixed time: engines write the deletion's, and take their
+    mount points out of `/etc` when the step is over. All else stays: owners' numbers, capabilities, links.
     """
     with tarfile.open(fileobj=spool, mode="r:") as archive:
         # The header proper stands right before the content, behind any PAX header.

@@ -36,7 +36,10 @@ PLACEHOLDER = re.compile(
     rb"(?i)[*.x_-]+|<.*>|.*(example|placeholder|changeme|change-me|your[-_]|dummy|redacted|\.\.\.|1234567).*"
     rb"|(my|the|some)?[-_]?(pass|passw(or)?d|pwd|pw|secret|token|user|foo|bar|baz|test|hunter2|qwerty)\d?"
 )
-REFERENCE = re.compile(rb"[$%{<(].*|.*[{(\[$].*|.*%[sd(].*|(https?|file|s3)://.*|[./~].*|[A-Za-z]:\\.*")
+# A path, a URL, a template, a variable, or a version ("passwd": "1:4.13+dfsg1-1+deb12u2" of a package list).
+REFERENCE = re.compile(
+    rb"[$%{<(].*|.*[{(\[$].*|.*%[sd(].*|(https?|file|s3)://.*|[./~].*|[A-Za-z]:\\.*|(\d+:)?\d+\.\d[\w.+:~-]*"
+)
 
 
 def entropy(value: bytes) -> float:

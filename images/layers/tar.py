@@ -32,7 +32,7 @@ class Entry:
 
     path: relative to the image's root; mode: only its executable bit is used, and only for files; size in bytes and
     sha256 (64 hex digits, empty: not known) are checked while the file is read; open: gives the content anew at each
-    call; link: text of the symbolic link; source and fault (what is wrong, what to do) make the error when the content differs.
+    call; link: text of the symbolic link; source and fault (what is wrong, what to do): the error when it differs.
     """
 
     path: str

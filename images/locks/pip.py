@@ -100,7 +100,8 @@ def build_wheel(name: str, requirement: str, folder: Path, progress: Progress) -
     Raises WrongInput: no such package, or its wheel fits this machine only; OutsideFailed.
     """
     progress.say(f"{name} has no wheel: building one from its source distribution")
-    env = {"DS_BUILD_OPS": "0", "SOURCE_DATE_EPOCH": "315532800"}
+    # A fixed hash seed: DeepSpeed writes its extras from a set, in another order at each run.
+    env = {"DS_BUILD_OPS": "0", "SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     source, target = folder / "sdist", folder / "wheel"
     try:
         run(["download", "--quiet", "--no-deps", "--no-binary", name, "--dest", str(source), requirement], env=env)

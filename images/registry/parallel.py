@@ -28,7 +28,20 @@ def run_all(works: Sequence[Work[T]], jobs: int, progress: Progress) -> list[T]:
     failures: list[BaseException] = []
     waiting = iter(enumerate(works))
 
+    ended = threading.Event()
+    count = min(jobs, len(works))
+    running = [count]
+
     def worker() -> None:
+        try:
+            work_off()
+        finally:
+            with lock:
+                running[0] -= 1
+                if not running[0]:
+                    ended.set()
+
+    def work_off() -> None:
         while not stop.is_set():
             with lock:
                 index, work = next(waiting, (-1, None))
@@ -41,17 +54,17 @@ def run_all(works: Sequence[Work[T]], jobs: int, progress: Progress) -> list[T]:
                     failures.append(failure)
                 stop.set()
 
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(jobs, len(works)))]
-    for thread in threads:
-        thread.start()
+    if not works:
+        return []
+    for _ in range(count):
+        threading.Thread(target=worker, daemon=True).start()
+    # Not Thread.join: interrupted by Ctrl-C, CPython 3.11's takes a running thread for ended (bpo-45274's repair).
     try:
-        for thread in threads:
-            thread.join()
+        ended.wait()
     except KeyboardInterrupt:
         stop.set()
         progress.say("stopping after the chunks on their way (Ctrl-C again: at once)")
-        for thread in threads:
-            thread.join()
+        ended.wait()
         raise StoppedEarly("stopped; what has arrived is kept", "run the same command to go on") from None
     if failures:
         real = [failure for failure in failures if not isinstance(failure, Interrupted)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import secrets
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,35 +15,41 @@ from pathlib import Path
 from images import system
 
 PATIENCE = 60.0  # seconds for the engine to answer
-BRIDGE = Path("/sys/class/net/docker0")
+SIOCBRADDBR, SIOCBRDELBR, SIOCSIFFLAGS = 0x89A0, 0x89A1, 0x8914  # linux/sockios.h
 
 
 @contextmanager
 def running_dockerd(folder: Path, program: str | None = None) -> Iterator[str]:
     """A dockerd with all its state under `folder`; yields its `unix://` address, and ends it, by its pid, afterwards.
 
-    It has no bridge of its own: the machine's may belong to another engine, and rules of iptables outlive tests.
-    Containers reach the network with `network="host"`. Needs root. Raises RuntimeError with the log's end.
+    It gets a bridge of its own without a way out: sharing docker0 mixes up two engines, `--bridge=none` deletes it,
+    whoever's it is, and rules of iptables outlive tests. Containers reach the network with `network="host"`. Needs
+    root. Raises RuntimeError with the log's end.
     """
-    socket = folder / "docker.sock"
-    # One engine that serves a socket path longer than 107 bytes is none (unix(7), sun_path).
-    if len(str(socket)) > 107:
-        raise RuntimeError(f"too long for a socket: {socket}")
+    with own_bridge() as bridge:
+        yield from serve(folder, program, bridge)
+
+
+def serve(folder: Path, program: str | None, bridge: str) -> Iterator[str]:
+    """The engine's life. The address it yields is a Unix socket's."""
+    listen = folder / "docker.sock"
+    if len(str(listen)) > 107:  # unix(7), sun_path
+        raise RuntimeError(f"too long for a socket: {listen}")
     command = [
         program or system.find("dockerd") or "dockerd",
-        f"--host=unix://{socket}",
+        f"--host=unix://{listen}",
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",
         f"--pidfile={folder / 'pid'}",
-        "--bridge=none",
+        f"--bridge={bridge}",
         "--iptables=false",
         "--ip6tables=false",
     ]
     with (folder / "dockerd.log").open("wb") as log:
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            wait_for(engine, socket, folder / "dockerd.log")
-            yield f"unix://{socket}"
+            wait_for(engine, listen, folder / "dockerd.log")
+            yield f"unix://{listen}"
         finally:
             engine.terminate()
             try:
@@ -49,7 +59,21 @@ def running_dockerd(folder: Path, program: str | None = None) -> Iterator[str]:
                 engine.wait(10)
 
 
-def wait_for(engine: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+@contextmanager
+def own_bridge() -> Iterator[str]:
+    """The name of a new bridge, gone after the block; made by ioctl, since iproute2 may be missing."""
+    name = f"stk{secrets.token_hex(4)}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCBRADDBR, name.encode() + b"\0")
+        try:
+            yield name
+        finally:
+            down = struct.pack("16sH22x", name.encode(), 0)  # struct ifreq with no flags: a bridge that is up cannot go
+            fcntl.ioctl(control, SIOCSIFFLAGS, down)
+            fcntl.ioctl(control, SIOCBRDELBR, name.encode() + b"\0")
+
+
+def wait_for(engine: subprocess.Popen[bytes], listen: Path, log: Path) -> None:
     """Returns once the engine answers."""
     import docker
     import requests
@@ -57,7 +81,7 @@ def wait_for(engine: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and engine.poll() is None:
         try:
-            client = docker.DockerClient(base_url=f"unix://{socket}", version="auto", timeout=5)
+            client = docker.DockerClient(base_url=f"unix://{listen}", version="auto", timeout=5)
             client.ping()
             client.close()
             return

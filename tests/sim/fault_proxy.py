@@ -60,6 +60,7 @@ class Seen:
     headers: dict[str, str]
     body: int = 0
     status: int = 0
+    content: bytes = b""  # of requests to /token
 
 
 class FaultProxy:
@@ -137,6 +138,8 @@ class FaultProxy:
         with self.lock:
             self.seen.append(seen)
         length = int(seen.headers.get("content-length", "0"))
+        if seen.path.startswith("/token"):
+            seen.content, seen.body, length = reader.read(length), length, 0
         rule = self.take(seen.method, seen.path) or Rule()
         answer = self.gate(seen) if self.gate is not None else None
         if answer is not None or rule.status is not None:

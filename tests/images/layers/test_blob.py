@@ -185,6 +185,35 @@ def test_a_file_size_limit_is_reported_alike(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def test_memory_stays_flat_for_a_layer_of_300_mb(tmp_path: Path) -> None:
+    """In a process of its own: the peak of this one belongs to other tests."""
+    program = """
+        import io, resource, sys
+        from pathlib import Path
+        from images.layers.blob import write_layer
+        from images.layers.tar import Entry
+        from images.oci import media
+        class Zeros(io.RawIOBase):
+            left = 300 << 20
+            def read(self, size=-1):
+                size = min(size, self.left)
+                self.left -= size
+                return bytes(size)
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        write_layer([], media.OCI, "gzip", Path(sys.argv[1]))
+        before = peak()
+        blob = write_layer([Entry("opt/stoker/big", "file", 0o644, 300 << 20, Zeros)],
+                           media.OCI, "gzip", Path(sys.argv[1]))
+        print(peak() - before, blob.descriptor.size)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    grown, size = map(int, done.stdout.split())
+    assert grown < 40_000  # KiB
+    assert size < 1_000_000
+
+
 def test_progress_counts_the_bytes_of_the_tar(tmp_path: Path, file_entry: Callable[..., Entry]) -> None:
     from images.progress import Silent
 

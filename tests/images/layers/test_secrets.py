@@ -121,6 +121,7 @@ def test_keys_inside_source_code_are_found() -> None:
         "-----BEGIN PRIVATE KEY----- is how such a file begins",
         'PRIVATE = re.compile("-----BEGIN (RSA )?PRIVATE KEY-----")',
         "bearer authentication of the distribution specification",
+        '"passwd": "1:4.13+dfsg1-1+deb12u2",',
         'eos_token: "tok_end_of_text_marker"',
     ],
 )
@@ -268,7 +269,7 @@ def test_the_standard_library_is_silent() -> None:
     assert [hit for package in packages for hit in scanned(library / package, (".py",))] == []
     for name in ("secrets.py", "netrc.py", "smtplib.py", "ssl.py", "imaplib.py", "getpass.py", "tokenize.py"):
         with (library / name).open("rb") as reader:
-            assert [hit for hit in scan_file("lib/" + name, reader)] == []
+            assert scan_file("lib/" + name, reader) == []
 
 
 @pytest.mark.parametrize("folder", ["images", "profiles", "trainer", "templates", "fleet"])

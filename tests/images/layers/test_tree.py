@@ -100,9 +100,11 @@ def test_git_variables_of_a_hook_do_not_mislead(checkout: Path, monkeypatch: pyt
 def test_links_inside_the_folder_are_kept_as_they_are(root: Path) -> None:
     (root / "app" / "sub" / "up").symlink_to("../main.py")
     (root / "app" / "whole").symlink_to("sub")
+    (root / "app" / "slash").symlink_to("./sub/")
     found = {one.target: one for one in tree(root, "app", "t")}
     assert found["t/sub/up"].link == "../main.py"
     assert found["t/whole"].link == "sub"
+    assert found["t/slash"].link == "./sub/"
     assert found["t/sub/up"].sha256 == hashlib.sha256(b"../main.py").hexdigest()
     assert "t/whole/up" not in found
 
