@@ -164,7 +164,7 @@ def publish(bench: Workbench, image: Image, resolved: Resolved, target: Reposito
         progress=bench.progress,
         force=wish.force,
     )
-    attach_to(target, image.manifest, resolved)
+    attach_to(target, image, resolved)
     if wish.sign:
         from images.checks.sign import sign_image
 
@@ -199,7 +199,7 @@ def by_engine(bench: Workbench, resolved: Resolved, target: Repository | None, w
     }
     if target is not None and built.digest:
         manifest = target.manifest(built.digest)
-        attach_to(target, manifest, resolved)
+        attach_to(target, Image(resolved.plan, manifest, target.blob(manifest.config), bench.store), resolved)
         if wish.sign:
             from images.checks.sign import sign_image
 

@@ -22,6 +22,7 @@ PACKAGES = {
     "umoci": "umoci",
     "buildah": "buildah",
     "shellcheck": "shellcheck",
+    "ssh-keygen": "openssh-client",
     "busybox": "busybox-static",
     "cc": "gcc",
 }

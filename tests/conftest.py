@@ -6,20 +6,31 @@ they fail: a green run must mean that everything ran.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from images import system
 from images.progress import Plain
+from images.store import Store
+from images.workbench import Workbench
 from profiles.errors import StokerError
+
+if TYPE_CHECKING:
+    from images.build import Resolved
+    from images.builders.image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,3 +111,118 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         os.environ["DOCKER_HOST"] = address
         yield address
         os.environ.pop("DOCKER_HOST") if before is None else os.environ.update(DOCKER_HOST=before)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of its own to change, with a state folder beside it, used as a user does: through ./inv."""
+
+    root: Path
+    env: dict[str, str]
+
+    def inv(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a task; output and exit code are the caller's to judge."""
+        command = [sys.executable, str(self.root / "cli" / "program.py"), *arguments]
+        return subprocess.run(
+            command, cwd=self.root, env={**self.env, **env}, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+
+    def json(self, *arguments: str, **env: str) -> Any:
+        """Run a task that must succeed, with --json; what it printed."""
+        done = self.inv(*arguments, "--json", **env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=self.root, env=self.env, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, message: str = "change") -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def write(self, path: str, text: str) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        return target
+
+
+def make_project(root: Path, home: Path) -> Project:
+    """A copy of what git would take from this checkout, as a fresh repository with one commit of a fixed time."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    for name in listed.decode().split("\0"):
+        source = ROOT / name
+        if name and not name.startswith(("tests/", "bench/results/")) and source.is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, root / name)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("STOKER_", "GIT_"))}
+    env |= {
+        "HOME": str(home),
+        "STOKER_HOME": str(home / "state"),
+        "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
+        "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
+        "DOCKER_CONFIG": str(home / "docker"),
+    }
+    project = Project(root, env)
+    project.git("init", "-q", "-b", "main")
+    project.commit("first")
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A checkout that the test may change."""
+    (tmp_path / "home").mkdir()
+    return make_project(tmp_path / "checkout", tmp_path / "home")
+
+
+SMALL = """\
+description: Stands on the simulated NGC base and needs no wheels.
+extends: h100-fp8
+python: {requirements: []}
+"""
+
+
+@pytest.fixture(scope="session")
+def ngc(registry: str) -> str:
+    """Simulated NGC bases in the registry; the value for STOKER_MIRROR."""
+    from images.registry.registries import Registries
+    from tests.sim.ngc import push_ngc
+
+    for month in ("24.10", "25.06", "25.10"):
+        push_ngc(Registries().repository(f"{registry}/nvidia/pytorch:x"), month)
+    return f"nvcr.io={registry}"
+
+
+@pytest.fixture
+def small(project: Project, ngc: str) -> Project:
+    """A checkout with a committed, locked profile `small` on the simulated base: builds in a fraction of a second."""
+    project.write("profiles/small.yaml", SMALL)
+    project.env["STOKER_MIRROR"] = ngc
+    done = project.inv("lock", "--profile", "small")
+    assert done.returncode == 0, done.stderr
+    project.commit("small profile")
+    return project
+
+
+@pytest.fixture(scope="session")
+def cpu_bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """A workbench over this checkout with a state folder of the run's own."""
+    program("mmdebstrap")
+    return Workbench(ROOT, Store(tmp_path_factory.mktemp("cpu-state")), {}, Plain())
+
+
+@pytest.fixture(scope="session")
+def cpu_image(cpu_bench: Workbench) -> tuple[Workbench, Resolved, Image]:
+    """The shipped cpu profile, really bootstrapped, resolved and built, once per run."""
+    from images.build import build, resolve_profile
+
+    resolved = resolve_profile(cpu_bench, "cpu")
+    return cpu_bench, resolved, build(resolved)

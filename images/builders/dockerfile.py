@@ -10,7 +10,7 @@ from typing import Any
 
 from images.builders import config as configs
 from images.layers.tar import MTIME
-from images.plan import Base, Foundation, ImagePlan
+from images.plan import HOME, Base, Foundation, ImagePlan, Layer
 from profiles.errors import WrongInput
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -36,6 +36,7 @@ VOLATILE = (
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?")
 LAYER_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+PLAIN_PATH = re.compile(r"[A-Za-z0-9._/+@-]+")  # COPY expands variables and wildcards
 REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 # Debian policy 5.6.1 and 5.6.12, with apt's `=version`, `/release` and `:architecture`.
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+~:-]+)?")
@@ -66,14 +67,29 @@ def render(plan: ImagePlan, *, base: str | None = None, link: bool = False) -> s
     return rendered(
         title=plan.tag,
         base=base or reference(plan.base),
-        layers=[layer.name for layer in plan.layers],
-        link=link,
+        copies=[copy for layer in plan.layers for copy in copies(layer, link)],
         config=config,
         labels=configs.labels(plan),
         health=health_flags(),
         unprivileged=config.user.partition(":")[0].strip("0").isdigit(),
         **foundation,
     )
+
+
+def copies(layer: Layer, link: bool) -> list[str]:
+    """The COPY instructions of a layer: our own folder as a whole, anything outside of it file by file.
+
+    Copying a tree gives the base's folders on the way the modes of ours; the append builder leaves them alone, and
+    Debian's /usr/local/lib/python3/dist-packages is not 0755. `--link` does that even for one file: it makes the
+    folders anew and lays them over the base's, so only our own folder is linked.
+    """
+    source = f"layers/{layer.name}"
+    outside = sorted(one.target for one in layer.files if not one.target.startswith(f"{HOME}/"))
+    check("path outside of our folder", PLAIN_PATH, outside)
+    found = []
+    if layer.wheels or len(outside) < len(layer.files):
+        found.append(f"COPY {'--link ' if link else ''}{source}/{HOME}/ /{HOME}/")
+    return found + [f"COPY {source}/{path} /{path}" for path in outside]
 
 
 def render_foundation(base: Base, foundation: Foundation, *, reference_of_base: str | None = None) -> str:

@@ -47,8 +47,10 @@ class Steps:
 
     @property
     def cached(self) -> int:
-        """How many numbered steps came from the cache."""
-        return sum(step.ended == "CACHED" for step in self.steps.values() if step.numbered)
+        """How many numbered steps came from the cache. FROM is none: engines disagree on what it is."""
+        return sum(
+            step.ended == "CACHED" and "] FROM " not in step.name for step in self.steps.values() if step.numbered
+        )
 
     def feed(self, line: str) -> None:
         """One line of the builder's output."""

@@ -1,6 +1,7 @@
 """What Python finds inside the image. It runs there, as `python3 -c <this file> <names>`.
 
-So it has nothing but the standard library of Python 3.10. Prints one line, MARK and a JSON document; whatever a base's entrypoint prints before does not matter.
+So it has nothing but the standard library of Python 3.10. Prints one line, MARK and a JSON document; whatever a base's
+entrypoint prints before does not matter.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def opened(data: bytes, path: Path) -> bytes:
         raise ValueError from missing
     if (kdf["name"], cipher["name"]) != ("scrypt", "nacl/secretbox") or len(nonce) != 24 or 128 * n * r > MOST_MEMORY:
         raise WrongInput(f"the key {path} is encrypted in a way that is not known here", MAKE)
-    key = hashlib.scrypt(password(path), salt=salt, n=n, r=r, p=p, maxmem=2 * MOST_MEMORY, dklen=32)
+    key = hashlib.scrypt(password(path), salt=salt, n=n, r=r, p=p, maxmem=MOST_MEMORY + (1 << 20), dklen=32)
     plain = unsealed(box, nonce, key)
     if plain is None:
         raise WrongInput(f"the password in {PASSWORD} does not open the key {path}", f"set the right {PASSWORD}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from images.checks.finding import Finding
 from images.progress import size
 
 
@@ -25,21 +25,21 @@ class Change(Size):
 
 @dataclass
 class Report:
-    """What was looked at and what was found. checks: {check, ok, detail}; ok None: a note, neither good nor bad."""
+    """What was looked at and what was found, in that order."""
 
     ref: str
     digest: str = ""
-    checks: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[Finding] = field(default_factory=list)
     ok: bool = True
 
     def passed(self, check: str, detail: str = "") -> None:
-        self.checks.append({"check": check, "ok": True, "detail": detail})
+        self.checks.append(Finding(check, True, detail))
 
     def note(self, check: str, detail: str) -> None:
-        self.checks.append({"check": check, "ok": None, "detail": detail})
+        self.checks.append(Finding(check, None, detail))
 
     def failed(self, check: str, detail: str) -> None:
-        self.checks.append({"check": check, "ok": False, "detail": detail})
+        self.checks.append(Finding(check, False, detail))
         self.ok = False
 
     def settle(self, check: str, faults: Iterable[str], detail: str = "") -> None:

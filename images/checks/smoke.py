@@ -38,7 +38,7 @@ def smoke_image(
     started = time.monotonic()
     engine = connect()
     image, wanted = by_reference(bench, engine, ref) if ref else by_profile(bench, engine, profile_name, gpus)
-    count = gpu_count(engine, wanted, gpus)
+    count = gpu_count(engine, wanted.name, wanted.gpu, gpus)
     stage = Stage(engine, image, wanted, count)
     bench.progress.say(f"starting {image}: environment")
     seen = look(stage)
@@ -57,15 +57,20 @@ def smoke_image(
 
 
 def by_profile(bench: Workbench, engine: Engine, name: str, gpus: int) -> tuple[str, Expected]:
-    """The profile's image, built if it is not, in the engine. A missing GPU is told before 20 GB are moved."""
+    """The profile's image, built if it is not, in the engine. A missing GPU is told before anything is fetched."""
     from images.build import build, resolve_profile
     from images.builders.load import load_into_engine
+    from profiles.load import load
 
+    profile = load(name)
+    gpu_count(engine, profile.name, (profile.gpu.type, profile.gpu.count) if profile.gpu else None, gpus)
     resolved = resolve_profile(bench, name)
     wanted = expected.of_resolved(resolved)
-    gpu_count(engine, wanted, gpus)
-    image = build(resolved, bench.settings.get("builder") or "append")
-    return load_into_engine(image, bench, engine), wanted
+    if bench.settings.get("builder") == "buildkit":
+        from images.builders.by_buildkit import build_by_buildkit
+
+        return build_by_buildkit(resolved).names[0], wanted
+    return load_into_engine(build(resolved), bench, engine), wanted
 
 
 def by_reference(bench: Workbench, engine: Engine, reference: str) -> tuple[str, Expected]:
@@ -74,12 +79,12 @@ def by_reference(bench: Workbench, engine: Engine, reference: str) -> tuple[str,
     return name, expected.of_reference(bench, engine, name)
 
 
-def gpu_count(engine: Engine, wanted: Expected, gpus: int) -> int:
+def gpu_count(engine: Engine, name: str, gpu: tuple[str, int] | None, gpus: int) -> int:
     """How many GPUs to ask the engine for, -1: all. Raises OutsideFailed when there is none but must be."""
-    if wanted.gpu is None and gpus == 0:
+    if gpu is None and gpus == 0:
         return 0
     if not has_gpus(engine):
-        needs = f"{wanted.name} needs {wanted.gpu[1]} x {wanted.gpu[0]}" if wanted.gpu else f"--gpus {gpus}"
+        needs = f"profile {name} needs {gpu[1]} x {gpu[0]}" if gpu else f"--gpus {gpus} asks for GPUs"
         raise OutsideFailed(
             f"{needs}, but this engine has no NVIDIA GPU",
             "run smoke on a GPU host (DOCKER_HOST may name one), or try the cpu profile: ./inv smoke --profile cpu",
@@ -100,9 +105,14 @@ def look(stage: Stage) -> dict[str, Any]:
     """What inside.py finds in a container. Raises OutsideFailed when it says nothing."""
     script = Path(inside.__file__).read_text("utf-8")
     command = ["python3", "-c", script, json.dumps(sorted(stage.expected.wheels))]
-    with stage.container(command, {}) as container:
-        lines = list(container.follow())
-        code = container.wait(60)
+    try:
+        with stage.container(command, {}) as container:
+            lines = list(container.follow())
+            code = container.wait(60)
+    except OutsideFailed as error:
+        if "device driver" in error.what:  # 'could not select device driver "" with capabilities: [[gpu]]'
+            raise OutsideFailed(error.what, "install nvidia-container-toolkit and restart the engine") from None
+        raise
     for line in reversed(lines):
         if line.startswith(inside.MARK):
             found: dict[str, Any] = json.loads(line.removeprefix(inside.MARK))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from images.checks.unpacked import Unpacked, from_store
 from images.oci.manifest import Descriptor, Manifest
 from images.plan import SITE
+from images.progress import Meter, Silent
 from profiles.errors import OutsideFailed, StokerError
 
 if TYPE_CHECKING:
@@ -108,15 +109,21 @@ class Subject:
             if ours
         ]
 
-    def read(self, layer: Descriptor) -> Unpacked:
+    def read(self, layer: Descriptor, meter: Meter | None = None) -> Unpacked:
         """The layer's tar. Raises, while it is read, OutsideFailed or CheckFailed."""
-        return Unpacked(self.pieces(layer))
+        return Unpacked(metered(self.pieces(layer), meter or Silent()))
 
     def pieces(self, layer: Descriptor) -> Iterable[bytes | memoryview]:
         """From the registry where there is one: what is asked is what lies there."""
         if self.repository is not None:
             return self.repository.stream(layer)
         return from_store(self.store, layer.digest)
+
+
+def metered(pieces: Iterable[bytes | memoryview], meter: Meter) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        yield piece
+        meter.advance(len(piece))
 
 
 def base_config(subject: Subject) -> dict[str, Any] | None:

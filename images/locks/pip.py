@@ -64,7 +64,9 @@ def run(arguments: list[str], *, env: Mapping[str, str] | None = None, timeout: 
     errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
     said = " ".join(errors)
     if "ResolutionImpossible" in said or "conflicting dependencies" in said:
-        conflict = next((line.strip() for line in done.stderr.splitlines() if " depends on " in line), errors[0])
+        told = (done.stdout + done.stderr).splitlines()
+        causes = [line.strip() for line in told if " depends on " in line or "The user requested" in line]
+        conflict = "; ".join(dict.fromkeys(causes)) or errors[0]
         raise WrongInput(f"the Python requirements conflict: {conflict}", "change python.requirements in the profile")
     if found := NOT_FOUND.search(said):
         raise NoWheel(found.group(1))

@@ -83,7 +83,7 @@ def attempt(
 ) -> dict[str, list[dict[str, dict[str, str]]]]:
     """pip's installation report (PyPA: installation-report) for the target."""
     report = scratch / "report.json"
-    base = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
+    base = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
     base += ["--target", str(scratch / "nowhere"), "-c", str(constraints), *target.flags()]
     for folder in links:
         base += ["--find-links", str(folder)]

@@ -96,27 +96,14 @@ class Transport:
         limit = 1 if isinstance(body, Stream) else tries or self.policy.tries
         for attempt in range(1, limit + 1):
             self.pause.wait()
-            url = ""
+            url = urljoin(self.origin.url + "/", path)
             try:
-                url = urljoin(self.origin.url + "/", path)
                 response = self.authorised(method, url, name, scopes, dict(headers or {}), body)
                 self.answered = True
                 self.warn(response)
                 if response.status < 400 or response.status in accept:
                     return response
-                said = response.read(errors.BODY_LIMIT)
-                failure = errors.from_answer(
-                    response.status,
-                    said,
-                    method=method,
-                    url=response.url,
-                    host=self.host,
-                    name=name,
-                    attempt=attempt,
-                    digest=digest,
-                    offset=offset,
-                )
-                self.hear(response)
+                failure = self.refused(response, method, name, attempt, digest, offset)
             except Exception as cut:
                 if not is_network(cut):
                     raise
@@ -125,6 +112,23 @@ class Transport:
                 raise failure
             self.clock.sleep(self.policy.delay(attempt))
         raise AssertionError("a request has at least one try")
+
+    def refused(
+        self, response: Response, method: str, name: str, attempt: int, digest: str | None, offset: int | None
+    ) -> errors.RegistryError:
+        """What an answer of 400 or more means; a Retry-After in it is heard."""
+        self.hear(response)
+        return errors.from_answer(
+            response.status,
+            response.read(errors.BODY_LIMIT),
+            method=method,
+            url=response.url,
+            host=self.host,
+            name=name,
+            attempt=attempt,
+            digest=digest,
+            offset=offset,
+        )
 
     def authorised(
         self,

@@ -47,9 +47,13 @@ def serve(folder: Path, program: str | None, bridge: str) -> Iterator[str]:
     ]
     with (folder / "dockerd.log").open("wb") as log:
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        before = veths()
         try:
             wait_for(engine, listen, folder / "dockerd.log")
             yield f"unix://{listen}"
+            until = time.monotonic() + 2
+            while veths() - before and time.monotonic() < until:
+                time.sleep(0.05)  # BuildKit takes a finished step's network down in the background
         finally:
             engine.terminate()
             try:
@@ -71,6 +75,10 @@ def own_bridge() -> Iterator[str]:
             down = struct.pack("16sH22x", name.encode(), 0)  # struct ifreq with no flags: a bridge that is up cannot go
             fcntl.ioctl(control, SIOCSIFFLAGS, down)
             fcntl.ioctl(control, SIOCBRDELBR, name.encode() + b"\0")
+
+
+def veths() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").glob("veth*")}
 
 
 def wait_for(engine: subprocess.Popen[bytes], listen: Path, log: Path) -> None:

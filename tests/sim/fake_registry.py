@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -58,6 +60,16 @@ class Upload:
     state: int = 0
 
 
+class SmallWindow(ThreadingHTTPServer):
+    """Takes little in advance, so that what a client has sent is nearly what has arrived."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        super().server_bind()
+
+
 class FakeRegistry:
     """Listens on a free loopback port; `host` goes into references."""
 
@@ -68,14 +80,14 @@ class FakeRegistry:
         self.uploads: dict[str, Upload] = {}
         self.calls: list[Call] = []
         self.cuts: list[tuple[str, int]] = []  # method, and bytes of the body after which the connection is cut
+        self.pace = 0.0  # seconds between pieces of request bodies: a slow uplink
         self.lock = threading.Lock()
         registry = self
 
         class Handler(Answering):
             fake = registry
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = SmallWindow(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self) -> FakeRegistry:
@@ -159,6 +171,7 @@ class Answering(BaseHTTPRequestHandler):
             room = min(room, cut[1] - self.call.body)
         piece = self.rfile.read(room) if room else b""
         self.call.body += len(piece)
+        time.sleep(self.fake.pace)
         if cut is not None and self.call.body >= cut[1]:
             self.fake.cuts.remove(cut)
             self.unfinished = piece
@@ -212,7 +225,9 @@ class Answering(BaseHTTPRequestHandler):
             quirks.expire -= 1
             fake.uploads.pop(key, None)
             upload = None
-        right = upload is not None and self.query.get("_state") == [str(upload.state)]
+        state = int(self.query.get("_state", ["0"])[0])
+        # Only the status request may come with an old Location: a client that missed an answer has no newer one.
+        right = upload is not None and (state == upload.state or (self.command == "GET" and 0 < state <= upload.state))
         if upload is None or not right or self.query.get("keep") != ["a+b"]:
             return self.fail(404, "BLOB_UPLOAD_UNKNOWN")
         if self.command == "GET":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 
 from images.builders.engine import Engine, connect
+from images.layers.sources import Sources, rendered
 from images.layers.tar import Entry
-from images.plan import Base, Config, ImagePlan, Layer
+from images.plan import Base, Config, ImagePlan, Input, Layer
 from profiles.errors import OutsideFailed
 
+PACKAGES = "usr/local/lib/python3.12/dist-packages"
 PROGRAMS = ("sh", "cat", "sleep", "ls", "mkdir", "rm", "kill")
 
 
@@ -46,9 +49,9 @@ def rootfs(folder: Path) -> bytes:
             archive.add(program, f"bin/{name}")
         for library in sorted(found):
             archive.add(library, library.lstrip("/"))
-        for path, mode in (("etc", 0o755), ("tmp", 0o1777), ("opt", 0o750), ("opt/stoker", 0o700)):
+        for path, mode, group in (("etc", 0o755, 0), ("tmp", 0o1777, 0), ("opt", 0o755, 0), (PACKAGES, 0o2775, 50)):
             member = tarfile.TarInfo(path)
-            member.type, member.mode = tarfile.DIRTYPE, mode
+            member.type, member.mode, member.gid = tarfile.DIRTYPE, mode, group
             archive.addfile(member)
         member = tarfile.TarInfo("etc/base-release")
         member.size = len(b"base\n")
@@ -58,7 +61,7 @@ def rootfs(folder: Path) -> bytes:
 
 @pytest.fixture(scope="session")
 def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A base in the engine, with some config of its own; its /opt and /opt/stoker have unusual modes."""
+    """A base in the engine, with some config of its own; its site-packages have Debian's mode and group."""
     changes = [
         "ENV PATH=/usr/bin:/bin",
         'ENV KEPT="from the base"',
@@ -73,6 +76,30 @@ def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "stoker-test-base:1"
 
 
+TEXTS = {
+    # layer -> (path, text, mode): names that are hard to write, a file in both layers, files outside of our folder
+    "wheels": (
+        ("opt/stoker/site/pkg/__init__.py", "x = 1\n", 0o644),
+        ("opt/stoker/site/pkg/naïve name $HOME with spaces*.txt", "ü\n", 0o644),
+        ("opt/stoker/both", "first\n", 0o644),
+        (f"{PACKAGES}/stoker.pth", "/opt/stoker/site\n", 0o644),
+    ),
+    "trainer": (
+        ("opt/stoker/bin/run", "#!/bin/sh\n", 0o755),
+        ("opt/stoker/both", "second\n", 0o755),
+        ("etc/base-release", "replaced\n", 0o644),
+    ),
+}
+LINKS = {"opt/stoker/current": "bin/run", "opt/stoker/folder-link": "bin"}
+
+
+def inputs(layer: str) -> Iterator[Input]:
+    for path, text, mode in TEXTS[layer]:
+        yield rendered(f"{layer}/{path}", path, text, mode)
+    for path, link in LINKS.items() if layer == "trainer" else ():
+        yield Input("a link", path, hashlib.sha256(link.encode()).hexdigest(), 0, 0o644, link)
+
+
 @pytest.fixture(scope="session")
 def plan() -> ImagePlan:
     """Two layers and a config that uses every field."""
@@ -84,7 +111,7 @@ def plan() -> ImagePlan:
         created="2026-01-02T03:04:05Z",
         platform="linux/amd64",
         base=Base("debian:bookworm", "sha256:" + "d" * 64, "debian"),
-        layers=(Layer("wheels"), Layer("trainer")),
+        layers=tuple(Layer(name, tuple(inputs(name))) for name in TEXTS),
         config=Config(
             env=(("KEPT", "ours now"), ("NASTY", "$HOME \\ \"q\" 's' ${x:-y} #\t`ls` \\"), ("EMPTY", "")),
             entrypoint=("/opt/stoker/bin/entry", "--with", 'a "quoted" \\ word'),
@@ -96,29 +123,16 @@ def plan() -> ImagePlan:
     )
 
 
-def text_entry(path: str, text: str, mode: int = 0o644) -> Entry:
-    data = text.encode()
-    return Entry(path, "file", mode, len(data), lambda: io.BytesIO(data))
-
-
 @pytest.fixture
-def entries() -> dict[str, list[Entry]]:
-    """What the plan's two layers hold: modes, links, folders, names that are hard to write, a file in both."""
-    return {
-        "wheels": [
-            text_entry("opt/stoker/site/pkg/__init__.py", "x = 1\n"),
-            text_entry("opt/stoker/site/pkg/naïve name with spaces.txt", "ü\n"),
-            text_entry("opt/stoker/both", "first\n"),
-            text_entry("etc/base-release", "replaced\n"),
-        ],
-        "trainer": [
-            text_entry("opt/stoker/bin/run", "#!/bin/sh\n", 0o755),
-            text_entry("opt/stoker/both", "second\n", 0o755),
-            Entry("opt/stoker/empty", "dir"),
-            Entry("opt/stoker/current", "symlink", link="bin/run"),
-            Entry("opt/stoker/folder-link", "symlink", link="bin"),
-        ],
-    }
+def entries(plan: ImagePlan) -> dict[str, list[Entry]]:
+    """What the plan's layers hold, and an empty folder."""
+    sources = Sources(Path())
+    for layer, texts in TEXTS.items():
+        for path, text, mode in texts:
+            sources.render(f"{layer}/{path}", path, text, mode)
+    found = {layer.name: sources.entries(layer.files) for layer in plan.layers}
+    found["trainer"].append(Entry("opt/stoker/empty", "dir"))
+    return found
 
 
 @pytest.fixture

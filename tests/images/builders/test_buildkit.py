@@ -14,13 +14,15 @@ from images.builders import buildkit
 from images.builders.buildkit import Options, Outcome
 from images.builders.engine import Engine
 from images.builders.route import Route
-from images.progress import Silent
+from images.progress import Progress, Silent
 from profiles.errors import OutsideFailed, WrongInput
+from tests.images.builders.compare import from_archive
 
 CLIENT = Route("/usr/bin/docker", (20, 10, 24))
 BUILDX = Route("/x/docker", (26, 1, 5), (0, 13, 1), "docker", True)
 APART = Route("/x/docker", (26, 1, 5), (0, 13, 1), "docker-container", True, True)
 MINUTE = 60
+OFFLINE, QUIET = Options(network="none"), Silent()
 
 
 def line(
@@ -89,8 +91,18 @@ def context(folder: Path, *lines: str) -> Path:
     return folder
 
 
-def run(engine: Engine, folder: Path, tag: str, **options: object) -> buildkit.Built:
-    return buildkit.run(folder, "linux/amd64", 1_700_000_000, engine=engine, tags=[tag], **options)  # type: ignore[arg-type]
+def run(
+    engine: Engine,
+    folder: Path,
+    tag: str,
+    *,
+    options: Options = OFFLINE,
+    push: bool = False,
+    progress: Progress = QUIET,
+) -> buildkit.Built:
+    return buildkit.run(
+        folder, "linux/amd64", 1_700_000_000, engine=engine, tags=[tag], options=options, push=push, progress=progress
+    )
 
 
 @pytest.mark.slow
@@ -100,7 +112,7 @@ def test_a_build_names_the_image_and_counts_what_was_cached(engine: Engine, base
     assert engine.inspect("stoker-test-build:1")["Id"] == first.image_id
     assert (first.digest, first.cached) == (None, 0)
     again = run(engine, folder, "stoker-test-build:2")
-    assert again.cached >= 1
+    assert again.cached == 1
 
 
 @pytest.mark.slow
@@ -125,10 +137,16 @@ def test_a_secret_reaches_the_step_and_nothing_else(engine: Engine, base: str, t
     folder.mkdir()
     mount = "--mount=type=cache,target=/var/cache/apt --mount=type=secret,id=apt-auth,target=/var/cache/apt/apt-auth"
     context(folder, f"FROM {base}", f"RUN {mount} cat /var/cache/apt/apt-auth > /dev/null && ls /var/cache/apt")
-    run(engine, folder, "stoker-test-secret:1", options=Options(secrets={"apt-auth": secret}, no_cache=True))
+    run(
+        engine,
+        folder,
+        "stoker-test-secret:1",
+        options=Options(secrets={"apt-auth": secret}, network="none", no_cache=True),
+    )
     archive = b"".join(engine.save("stoker-test-secret:1"))
     assert b"hunter2" not in archive
-    assert b"var/cache/apt/apt-auth" not in archive, "no stub of the mount either"
+    files = from_archive([archive], tmp_path).files
+    assert "var/cache/apt/apt-auth" not in files, "the mount leaves no stub either"
 
 
 class Interrupt(Silent):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from images.builders.dockerfile import exec_form, quoted, render, render_foundation
-from images.plan import Base, Config, Foundation, ImagePlan, Layer
+from images.plan import Base, Config, Foundation, ImagePlan, Input, Layer
 from profiles.errors import WrongInput
 
 NGC = Base("nvcr.io/nvidia/pytorch:25.06-py3", "sha256:" + "a" * 64, "registry")
@@ -132,6 +132,12 @@ def test_names_that_are_not_names_are_refused(variant: Callable[..., ImagePlan],
         render(variant(**config), base="b")
 
 
+@pytest.mark.parametrize("target", ["etc/$HOME", "etc/a b", "etc/*", "etc/a\\b"])
+def test_a_path_outside_of_our_folder_must_be_plain(plan: ImagePlan, target: str) -> None:
+    with pytest.raises(WrongInput, match="path outside"):
+        render(replace(plan, layers=(Layer("a", (Input("x", target, "0" * 64, 0),)),)), base="b")
+
+
 @pytest.mark.parametrize("package", ["a; rm -rf /", "-o=x", "A", "a b", "a\nb", "$(id)"])
 def test_a_package_name_is_never_shell(package: str) -> None:
     with pytest.raises(WrongInput, match="package"):
@@ -152,12 +158,19 @@ def test_layers_come_in_order_before_what_changes_with_every_plan(plan: ImagePla
     words = [line.split()[0] for line in instructions(render(plan, base="b"))]
     assert words.index("COPY") < words.index("ENV") < words.index("WORKDIR") < words.index("ENTRYPOINT")
     copies = [line for line in instructions(render(plan, base="b")) if line.startswith("COPY")]
-    assert copies == ["COPY layers/wheels/ /", "COPY layers/trainer/ /"]
+    assert copies == [
+        "COPY layers/wheels/opt/stoker/ /opt/stoker/",
+        "COPY layers/wheels/usr/local/lib/python3.12/dist-packages/stoker.pth "
+        "/usr/local/lib/python3.12/dist-packages/stoker.pth",
+        "COPY layers/trainer/opt/stoker/ /opt/stoker/",
+        "COPY layers/trainer/etc/base-release /etc/base-release",
+    ]
 
 
 def test_link_and_syntax_only_where_they_are_known(plan: ImagePlan) -> None:
     assert "--link" not in render(plan, base="b")
-    assert "COPY --link layers/wheels/ /" in render(plan, base="b", link=True)
+    assert "COPY --link layers/wheels/opt/stoker/ /opt/stoker/" in render(plan, base="b", link=True)
+    assert "--link layers/wheels/usr" not in render(plan, base="b", link=True), "it would change the base's folders"
     assert not re.search(r"^# *(syntax|escape|check) *=", render(plan, base="b", link=True), re.MULTILINE)
 
 

@@ -25,7 +25,7 @@ OLD = """\
 #4 DONE 0.2s
 
 #6 [stage-0 3/3] COPY layers/a/ /
-#6 DONE 0.0s
+#6 CACHED
 """
 NEW_FAILURE = """\
 #0 building with "default" instance using docker driver

@@ -30,7 +30,7 @@ QUICK = RetryPolicy(tries=4, base_seconds=0.01, ceiling_seconds=0.05, idle_secon
 CONFIG = """version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}", secret: only-for-tests}}
+http: {{addr: "127.0.0.1:{port}", secret: only-for-tests{tls}}}
 {more}
 """
 
@@ -42,14 +42,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_registry(folder: Path, more: str = "") -> Iterator[str]:
+def running_registry(folder: Path, more: str = "", tls: str = "") -> Iterator[str]:
     """`host:port` of a real registry that keeps its data in `folder`."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("Debian's docker-registry is not installed")
     port = free_port()
     config = folder / "registry.yml"
-    config.write_text(CONFIG.format(root=folder / "data", port=port, more=more))
+    config.write_text(CONFIG.format(root=folder / "data", port=port, more=more, tls=tls))
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from tests.images.registry.conftest import QUICK, bytes_blob, noise, running_reg
 from tests.sim.fault_proxy import FaultProxy, Seen
 from tests.sim.token_gate import Answer, TokenGate
 
-try:
-    import crypt
-except ImportError:  # Python 3.13
-    crypt = None
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    try:
+        import crypt
+    except ImportError:  # Python 3.13
+        crypt = None
 
 MB = 1 << 20
 
