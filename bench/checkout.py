@@ -75,6 +75,8 @@ def clone(folder: Path) -> Path:
     (folder / ".venv").symlink_to(ROOT / ".venv")
     found = Checkout(folder, folder, "", "")
     found.git("init", "-q", "-b", "main")
+    with (folder / ".git" / "info" / "exclude").open("a") as excluded:
+        excluded.write(".venv\n")  # a link here, which `.venv/` of .gitignore does not match
     found.git("add", "-A")
     found.git("commit", "-q", "-m", "as it is")
     return folder

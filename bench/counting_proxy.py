@@ -12,7 +12,7 @@ import socket
 import socketserver
 import threading
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from io import BufferedIOBase
 
 PIECE = 1 << 18
 
@@ -65,7 +65,7 @@ class CountingProxy:
         self.server.shutdown()
         self.server.server_close()
 
-    def serve(self, reader: BinaryIO, client: socket.socket) -> None:
+    def serve(self, reader: BufferedIOBase, client: socket.socket) -> None:
         """One connection: requests are read here, answers flow back in a thread of their own."""
         host, _, port = self.upstream.partition(":")
         with socket.create_connection((host, int(port))) as upstream:
@@ -78,19 +78,19 @@ class CountingProxy:
                 upstream.shutdown(socket.SHUT_WR)
             back.join()
 
-    def body(self, reader: BinaryIO, upstream: socket.socket, head: bytes) -> None:
+    def body(self, reader: BufferedIOBase, upstream: socket.socket, head: bytes) -> None:
         path = head.split(b" ", 2)[1].decode("latin-1")
         length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         left = int(length[1]) if length else 0
         with self.counts.lock:
             self.counts.requests += 1
-        while left > 0 and (piece := reader.read1(min(PIECE, left))):  # type: ignore[attr-defined]
+        while left > 0 and (piece := reader.read1(min(PIECE, left))):
             left -= len(piece)
             self.counts.add(path, len(piece))
             upstream.sendall(piece)
 
 
-def read_head(reader: BinaryIO) -> bytes:
+def read_head(reader: BufferedIOBase) -> bytes:
     """Request line and headers, up to the empty line; empty at the connection's end."""
     lines = []
     while line := reader.readline():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from images.build import Resolved, build, resolve_profile
 from images.builders.image import Image
@@ -16,10 +16,13 @@ from images.workbench import Workbench
 from profiles.errors import Refused, WrongInput
 
 if TYPE_CHECKING:
-    from images.registry.copy import Estimate
+    from images.registry.copy import CopyResult, Estimate
+    from images.registry.push import PushResult
     from images.registry.repository import Repository
 
 ASK_FROM = 1_000_000_000  # bytes
+KILL_PROOF_FROM = 8_000_000  # bytes still to send; below, starting anew costs less than a child process
+T = TypeVar("T")
 
 
 BUILDERS = ("append", "buildkit")
@@ -93,8 +96,10 @@ def carry_out(bench: Workbench, group: Sequence[Resolved], wish: Wish) -> list[d
             row.update(publish(bench, image, resolved, target, wish))
         if wish.load:
             from images.builders.load import load_into_engine
+            from images.builders.run_line import run_line
 
             row["loaded"] = load_into_engine(image, bench)
+            row["run"] = run_line(resolved.profile, row["loaded"])
         rows.append(row)
         done.append(image)
     if len(done) > 1:
@@ -155,15 +160,22 @@ def publish(bench: Workbench, image: Image, resolved: Resolved, target: Reposito
 
     if resolved.plan.base.kind == "registry":
         licence_notice(bench, resolved)
-    result = push_image(
-        image,
-        target,
-        [image.plan.tag],
-        journal_dir=bench.store.journal,
-        record=Record(bench.store.record),
-        progress=bench.progress,
-        force=wish.force,
-    )
+    record = Record(bench.store.record)
+
+    def send() -> PushResult:
+        return push_image(
+            image,
+            target,
+            [image.plan.tag],
+            journal_dir=bench.store.journal,
+            record=record,
+            progress=bench.progress,
+            force=wish.force,
+        )
+
+    known = record.known(target.transport.host, target.name)
+    waiting = sum(layer.size for layer in image.manifest.layers if layer.digest not in known)
+    result = kill_proof(bench, send) if waiting >= KILL_PROOF_FROM else send()
     attach_to(target, image, resolved)
     if wish.sign:
         from images.checks.sign import sign_image
@@ -235,7 +247,11 @@ def copy_base(
         confirm(estimate.missing_size)
     if dry_run:
         return {"source": source, "target": target, "digest": estimate.digest, "dry_run": True, **figures(estimate)}
-    done = copy_image(read, wanted, write, tags, platform, journal_dir=bench.store.journal, progress=bench.progress)
+
+    def send() -> CopyResult:
+        return copy_image(read, wanted, write, tags, platform, journal_dir=bench.store.journal, progress=bench.progress)
+
+    done = kill_proof(bench, send)
     return {
         "source": source,
         "target": f"{goal.registry}/{goal.repository}:{tags[0]}",
@@ -264,6 +280,14 @@ def confirm(missing: int) -> None:
     sys.stderr.write(f"copy {size(missing)}? [y/N] ")
     if input().strip().lower() not in ("y", "yes"):
         raise Refused("not copied", "--dry-run shows the estimate")
+
+
+def kill_proof(bench: Workbench, work: Callable[[], T]) -> T:
+    """A long transfer, in a child that finishes its chunks even when this process is killed."""
+    from images.registry.survive import surviving
+
+    bench.registries.close()  # a fork must not share connections
+    return surviving(work)
 
 
 def licence_notice(bench: Workbench, resolved: Resolved) -> None:

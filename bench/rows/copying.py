@@ -71,7 +71,7 @@ def killed(setting: Setting) -> list[Row]:
     """SIGKILL when half of the base has arrived, then the same command again: what was sent twice."""
     twice: list[float] = []
     with registry.running(setting.folder / "second") as address, CountingProxy(address) as proxy:
-        command = [setting.checkout.root / "inv", "copy", f"{setting.registry}/{SOURCE}"]
+        command: list[str | Path] = [setting.checkout.root / "inv", "copy", f"{setting.registry}/{SOURCE}"]
         command += [f"{proxy.host}/{SOURCE}", "--yes", "--json"]
         env, cwd = setting.checkout.env, Path(setting.checkout.root)
         measure(command, env=env, cwd=cwd, kill_when=lambda: proxy.counts.blobs >= setting.size / 2)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from bench.measure import Failed, measure
 from bench.rows.row import Row
 from bench.setting import Setting
+from images import system
+from images.progress import Plain
+from profiles.errors import StokerError
 
 NOBODY = 65534
 
@@ -41,7 +45,7 @@ def machines(folder: Path) -> list[Machine]:
         Machine("path with a space", folder="another place/of a checkout"),
         Machine("hash seed", {"PYTHONHASHSEED": "4242"}),
     ]
-    if shutil.which("faketime"):
+    if have_faketime():
         found.append(Machine("clock two years ahead", before=("faketime", "-f", "+730d")))
     if os.geteuid() == 0 and shutil.which("setpriv"):
         # The interpreter may lie where only root may look, hence the one capability; the files are nobody's own.
@@ -49,6 +53,14 @@ def machines(folder: Path) -> list[Machine]:
         look = "--inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
         found.append(Machine("user nobody", {"HOME": "/nonexistent"}, before=f"{become} {look}".split(), owner=NOBODY))
     return found
+
+
+def have_faketime() -> bool:
+    """Whether another clock can be shown to a command; installs the Debian package when that is possible."""
+    if not shutil.which("faketime") and system.is_debian() and os.geteuid() == 0:
+        with suppress(StokerError):
+            system.install(["faketime"], Plain())
+    return shutil.which("faketime") is not None
 
 
 def identical(setting: Setting) -> list[Row]:
@@ -99,7 +111,14 @@ def build_on(machine: Machine, setting: Setting, place: Path, wheels: Path | Non
     if machine.owner:
         subprocess.run(["chown", "-R", f"{machine.owner}:{machine.owner}", place], check=True)
     env = {**setting.checkout.env, "STOKER_HOME": str(home), **machine.env}
-    command = [*machine.before, root / "inv", "build", "--profile", setting.checkout.profile, "--json"]
+    command: list[str | Path] = [
+        *machine.before,
+        root / "inv",
+        "build",
+        "--profile",
+        setting.checkout.profile,
+        "--json",
+    ]
     rows: list[dict[str, Any]] = json.loads(measure(command, env=env, cwd=root, umask=machine.umask).out)
     if "dirty" in rows[0]["tag"]:
         raise RuntimeError(f"{machine.name}: the clone is dirty")

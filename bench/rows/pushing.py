@@ -121,7 +121,8 @@ def sent_by_proxy(setting: Setting) -> dict[str, int]:
 def warm(setting: Setting) -> list[Row]:
     """Everything there already but the change."""
     setting.checkout.push()
-    ours, theirs, start = [], [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     if setting.docker is None:
         for _ in range(setting.runs):
             setting.change()
@@ -135,8 +136,7 @@ def warm(setting: Setting) -> list[Row]:
             context = render(setting)
             tag = f"{setting.registry}/by-engine:warm-{number}"
             theirs.append(setting.docker.build_and_push(context, tag, env).wall)
-    start = invoke_start(setting)
-    return [warm_row(ours, theirs, start)]
+    return [warm_row(ours, theirs, invoke_start(setting))]
 
 
 def warm_row(ours: list[float], theirs: list[float], start: list[float]) -> Row:
@@ -184,7 +184,13 @@ def memory(setting: Setting) -> list[Row]:
         setting.keep("build", setting.checkout.push()[0])
     scratch = setting.folder / "one-layer"
     with registry.running(setting.folder / "one-layer-registry") as address:
-        line = [sys.executable, ROOT / "bench" / "one_layer.py", scratch, f"{address}/one-layer", str(setting.size)]
+        line: list[str | Path] = [
+            sys.executable,
+            ROOT / "bench" / "one_layer.py",
+            scratch,
+            f"{address}/one-layer",
+            str(setting.size),
+        ]
         setting.keep("one big layer", measure(line))
     shutil.rmtree(scratch)
     peaks = {what: [float(sample.max_rss) for sample in samples] for what, samples in setting.peaks.items()}

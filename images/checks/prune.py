@@ -43,8 +43,8 @@ class Cut:
     freed: int = 0
 
     def young(self, path: Path, grace: float = GRACE) -> bool:
-        """Whether somebody may be using the file: made or touched a moment ago, or gone meanwhile."""
-        return self.now - modified(path, self.now) < grace
+        """Whether somebody may be using the file: it was made or touched a moment ago."""
+        return self.now - modified(path, 0) < grace
 
     def remove(self, path: Path) -> bool:
         """Removes a file or folder and counts its bytes. Returns whether it was there."""
@@ -90,7 +90,8 @@ def old_images(cut: Cut) -> list[str]:
     old = []
     for row in found:
         kind = (row["plan"]["profile"], row["plan"].get("platform", ""))
-        if (kind in newest or cut.all) and built(row) < cut.before:
+        in_use = cut.young(cut.store.layout.blob_path(row["digest"]))
+        if (kind in newest or cut.all) and built(row) < cut.before and not in_use:
             old.append(str(row["tag"]))
         newest.add(kind)
     return sorted(old)
@@ -116,7 +117,7 @@ def old_others(cut: Cut, leaving: Iterable[str]) -> list[str]:
         for name, row in layout.refs().items()
         if name not in tags
         and not used & {row.digest, *children(cut.store, row)}
-        and modified(layout.blob_path(row.digest), cut.now) < cut.before
+        and modified(layout.blob_path(row.digest), 0) < cut.before
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from images.checks import drivers, expected, inside, training, versions
 from images.checks.expected import Expected
 from images.checks.finding import Finding, report
+from images.checks.machine import is_local
 from images.checks.training import Attempt, Stage
 from profiles.errors import OutsideFailed, WrongInput
 
@@ -97,8 +98,7 @@ def has_gpus(engine: Engine) -> bool:
     info = engine.client.info()
     devices = [str(one.get("ID", "")) for one in info.get("DiscoveredDevices") or ()]
     named = "nvidia" in (info.get("Runtimes") or {}) or any(one.startswith("nvidia.com/gpu") for one in devices)
-    local = str(engine.client.api.base_url).startswith(("http+docker", "unix"))
-    return named or (local and drivers.read().version is not None)
+    return named or (is_local(engine) and drivers.read().version is not None)
 
 
 def look(stage: Stage) -> dict[str, Any]:

@@ -21,7 +21,10 @@ from images.registry.repository import Repository
 from images.registry.session import Session
 from images.registry.source import BlobSource
 
-CHUNK = 64 << 20  # bytes: below the body limits of CDNs (replicate/cog pkg/registry/config.go uses 96 MiB)
+# bytes. What a lost connection costs where a chunk cannot be continued; far below the body limits of CDNs, and large
+# enough that the round trip between two chunks does not show (replicate/cog pkg/registry/config.go uses 96 MiB).
+CHUNK = 32 << 20
+ONE_SHOT = 8 << 20
 NO_JOURNAL = 1 << 20  # bytes below which sending again is cheaper than keeping books
 How = Literal["known", "exists", "mounted", "uploaded", "resumed"]
 
@@ -40,7 +43,7 @@ class Chunking:
     """chunk: bytes per PATCH; one_shot: up to this size a blob goes as one PUT, with the fewest round trips."""
 
     chunk: int = CHUNK
-    one_shot: int = CHUNK
+    one_shot: int = ONE_SHOT
 
 
 def push_blob(

@@ -132,7 +132,9 @@ class TestRefusals:
         assert token not in done.stderr
 
     def test_a_secret_in_the_profiles_environment_is_refused(self, small: Project):
-        small.write("profiles/leaky.yaml", "extends: small\nenv: {WANDB_API_KEY: 7c1f0a93be52d846f01b7e3a95c2d8460fe1b37a}\n")
+        small.write(
+            "profiles/leaky.yaml", "extends: small\nenv: {WANDB_API_KEY: 7c1f0a93be52d846f01b7e3a95c2d8460fe1b37a}\n"
+        )
         done = small.inv("build", "--profile", "leaky")
         assert done.returncode == 4
         assert "WANDB_API_KEY" in done.stderr and "7c1f0a93" not in done.stderr

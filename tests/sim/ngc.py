@@ -95,7 +95,12 @@ def push_ngc(repository: Repository, month: str, roots: tuple[bytes, ...] = ()) 
         children[platform] = manifest
     rows: list[dict[str, Any]] = []
     for platform, manifest in children.items():
-        rows.append({**manifest.descriptor.to_json(), "platform": dict(zip(("os", "architecture"), platform.split("/")))})
+        rows.append(
+            {
+                **manifest.descriptor.to_json(),
+                "platform": dict(zip(("os", "architecture"), platform.split("/"), strict=True)),
+            }
+        )
     index = build({"schemaVersion": 2, "mediaType": media.DOCKER_INDEX, "manifests": rows})
     target.put_manifest(f"{month}-py3", index)
     return Ngc(index, children)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from images.build import build, resolve_profile
+from images.build import Resolved
 from images.builders.engine import Engine, connect
+from images.builders.image import Image
 from images.builders.load import load_into_engine
 from images.checks import expected, smoke, training, versions
 from images.progress import Silent
-from images.workbench import Workbench, open_workbench
+from images.workbench import Workbench
 from profiles.errors import OutsideFailed, WrongInput
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,8 +29,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def bench() -> Workbench:
-    return open_workbench(ROOT, Silent())
+def bench(cpu_image: tuple[Workbench, Resolved, Image]) -> Workbench:
+    """Shares the bootstrapped base and the wheels with the other slow tests."""
+    return cpu_image[0]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +44,19 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def loaded(bench: Workbench, engine: Engine) -> str:
+def loaded(cpu_image: tuple[Workbench, Resolved, Image], engine: Engine) -> str:
     """The cpu image's name in the engine."""
-    return load_into_engine(build(resolve_profile(bench, "cpu")), bench, engine)
+    return load_into_engine(cpu_image[2], cpu_image[0], engine)
+
+
+@pytest.fixture(scope="module")
+def foreign(engine: Engine) -> str:
+    """A tiny image that Stoker did not build."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("hello"))
+    engine.api.import_image_from_data(content.getvalue(), repository="foreign", tag="1")
+    return "foreign:1"
 
 
 def leftovers(engine: Engine) -> tuple[list[Any], list[Any]]:
@@ -81,9 +95,11 @@ def test_the_cpu_image_trains_survives_sigkill_and_goes_on_exactly(bench: Workbe
     assert leftovers(engine) == ([], [])
 
 
-def test_an_image_by_name_is_checked_against_the_plan_it_was_built_of(bench: Workbench, engine: Engine, loaded: str):
+def test_an_image_by_name_is_checked_against_the_plan_it_was_built_of(
+    bench: Workbench, engine: Engine, loaded: str, cpu_image: tuple[Workbench, Resolved, Image]
+):
     wanted = expected.of_reference(bench, engine, loaded)
-    resolved = expected.of_resolved(resolve_profile(bench, "cpu"))
+    resolved = expected.of_resolved(cpu_image[1])
     assert (wanted.name, wanted.python, wanted.wheels) == (resolved.name, resolved.python, resolved.wheels)
     assert wanted.wheels["torch"].startswith("2.")
 
@@ -151,12 +167,27 @@ def test_a_gpu_profile_is_refused_without_a_gpu_before_anything_is_fetched(bench
     assert "--profile cpu" in caught.value.next_step
 
 
-def test_an_image_that_is_not_ours_is_refused(bench: Workbench, engine: Engine, loaded: str):
-    image = altered(engine, loaded, "foreign", "true", Labels={})
-    if "stoker.plan" in (engine.inspect(image)["Config"]["Labels"] or {}):
-        pytest.skip("this engine merges labels on commit")
+def test_an_image_that_is_not_ours_is_refused(bench: Workbench, foreign: str):
     with pytest.raises(WrongInput, match="not an image of ours"):
-        smoke.smoke_image(bench, "", image, 0)
+        smoke.smoke_image(bench, "", foreign, 0)
+
+
+def test_an_image_in_a_registry_is_pulled_first(engine: Engine, foreign: str, registry: str):
+    name = f"{registry}/smoke:1"
+    engine.tag(foreign, name)
+    engine.push(name)
+    engine.api.remove_image(name)
+    assert expected.pull(engine, name, Silent()) == name
+    assert engine.has(name)
+    with pytest.raises(OutsideFailed, match="smoke:2"):
+        expected.pull(engine, f"{registry}/smoke:2", Silent())
+
+
+def test_without_an_engine_the_error_says_how_to_get_one(bench: Workbench, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(OutsideFailed, match="no Docker Engine answers") as caught:
+        smoke.smoke_image(bench, "cpu", None, 0)
+    assert "docker.io" in caught.value.next_step
 
 
 def test_ctrl_c_leaves_no_container_and_no_volume(bench: Workbench, engine: Engine, loaded: str):
