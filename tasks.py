@@ -228,15 +228,20 @@ def diff(c: Context, a: str, b: str, json: bool = False) -> None:
 @task(
     "Check",
     positional=["ref"],
-    help={"ref": "HOST[:PORT]/NAME:TAG", "key": "Public key of the signature.", "json": JSON},
+    help={
+        "ref": "HOST[:PORT]/NAME:TAG",
+        "key": "Public key of the signature.",
+        "deep": "Read the base's layers too, not only ask for them.",
+        "json": JSON,
+    },
 )
-def verify(c: Context, ref: str, key: str = "", json: bool = False) -> None:
+def verify(c: Context, ref: str, key: str = "", deep: bool = False, json: bool = False) -> None:
     """Read an image back from its registry and check everything."""
     from images.checks.verify import verify_image
 
     from cli import show as shown
 
-    shown.findings(verify_image(bench(json), ref, key or None), json)
+    shown.findings(verify_image(bench(json), ref, key or None, deep=deep), json)
 
 
 @task(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from images.bases import debian
 from images.bases.base import BaseImage, load
 from images.builders.image import Image, keep
 from images.layers.sources import Sources
@@ -19,6 +18,7 @@ from images.workbench import Workbench
 from profiles.errors import CheckFailed, WrongInput
 
 if TYPE_CHECKING:
+    from images.layers.blob import LayerBlob
     from images.registry.repository import Repository
     from profiles.schema import Profile
 
@@ -48,7 +48,7 @@ class Resolved:
 
 def resolve_profile(
     bench: Workbench,
-    name: str,
+    name: str | Profile,
     *,
     platform: str | None = None,
     base_tag: str | None = None,
@@ -57,11 +57,12 @@ def resolve_profile(
 ) -> Resolved:
     """Everything decided for one profile and platform.
 
+    name: of a profile, or one that is loaded already (then with its base_tag).
     Raises WrongInput for a wrong profile, CheckFailed when `must_be_locked` and the lock is missing, stale or drifted.
     """
     from profiles.load import load as load_profile
 
-    profile = load_profile(name, base_tag=base_tag)
+    profile = load_profile(name, base_tag=base_tag) if isinstance(name, str) else name
     chosen = platform or profile.platforms[0]
     packed = compression or bench.settings.get("compression") or "gzip"
     if packed not in ("gzip", "zstd"):
@@ -105,6 +106,8 @@ def base_of(
 
 def debian_base(bench: Workbench, profile: Profile, locked: Locked, platform: str, must_be_locked: bool) -> Base:
     """The bootstrapped base, and a word about drift: Debian's mirrors move on, and then so do the bytes."""
+    from images.bases import debian
+
     suite = profile.base.debian or ""
     own = f"linux/{debian.architecture()}"
     if platform != own:
@@ -135,10 +138,13 @@ def build(resolved: Resolved, target: Repository | None = None) -> Image:
     own layers are heavier than the profile's budget, OutsideFailed: full disk, package index, engine.
     """
     from images.builders.append import append, family_of
-    from images.builders.shared_foundation import layers
 
     bench, plan = resolved.bench, resolved.plan
-    foundation = layers(plan, resolved.base, family_of(plan, resolved.base), bench, target)
+    foundation: Sequence[LayerBlob] = ()
+    if plan.foundation is not None:
+        from images.builders.shared_foundation import layers
+
+        foundation = layers(plan, resolved.base, family_of(plan, resolved.base), bench, target)
     image = append(
         plan, resolved.base, resolved.sources, resolved.fetch_wheels, bench.store, bench.progress, foundation
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from images.oci.manifest import canonical
@@ -101,7 +102,7 @@ class Config:
     stop_signal: str = "SIGTERM"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `hash` is asked for often and kept
 class ImagePlan:
     """Everything an image will be. Equal plans give equal digests on every machine."""
 
@@ -122,7 +123,7 @@ class ImagePlan:
         """The plan as plain JSON, its own hash and tag included."""
         return {"schema": SCHEMA, "hash": self.hash, "tag": self.tag, **asdict(self)}
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """sha256 over the canonical JSON, 64 hex digits."""
         return hashlib.sha256(canonical({"schema": SCHEMA, **asdict(self)})).hexdigest()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,26 +45,22 @@ class Wish:
 
 def build_all(bench: Workbench, names: Sequence[str], wish: Wish) -> list[dict[str, Any]]:
     """Build (and push) each profile, all platforms of it. Refusals come before anything is built."""
+    from profiles.load import load
+
     if (builder := bench.settings.get("builder") or "append") not in BUILDERS:
         raise WrongInput(f"unknown builder {builder!r}", f"choose {' or '.join(BUILDERS)}")
     if wish.push and not bench.settings.get("registry"):
         raise WrongInput("no registry to push to", "--registry HOST[:PORT]/NAME, or `registry:` in stoker.yaml")
     resolved = [
         [
-            resolve_profile(bench, name, platform=platform, base_tag=wish.base_tag, must_be_locked=wish.locked)
-            for platform in platforms_of(name, wish.base_tag)
+            resolve_profile(bench, profile, platform=platform, must_be_locked=wish.locked)
+            for platform in profile.platforms
         ]
-        for name in names
+        for profile in map(partial(load, base_tag=wish.base_tag), names)
     ]
     for group in resolved:
         refuse(group[0], wish)
     return [row for group in resolved for row in carry_out(bench, group, wish)]
-
-
-def platforms_of(name: str, base_tag: str | None) -> Sequence[str]:
-    from profiles.load import load
-
-    return load(name, base_tag=base_tag).platforms
 
 
 def refuse(resolved: Resolved, wish: Wish) -> None:

@@ -15,7 +15,6 @@ from images.layers.blob import LayerBlob, write_layer
 from images.layers.cache import LayerCache
 from images.layers.sources import Sources
 from images.layers.tar import Entry
-from images.layers.wheels import merge_wheels, wheel_entries
 from images.oci import media
 from images.oci.digest import of_bytes
 from images.oci.manifest import Descriptor, Manifest, build
@@ -68,6 +67,8 @@ def layer_entries(layer: Layer, sources: Sources, fetch_wheels: FetchWheels) -> 
     """The files of one layer of the plan."""
     entries = sources.entries(layer.files)
     if layer.wheels:
+        from images.layers.wheels import merge_wheels, wheel_entries
+
         paths = fetch_wheels()
         entries += merge_wheels([wheel_entries(paths[wheel.filename], wheel) for wheel in layer.wheels])
     return entries

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from images.checks import purl
-from images.checks.licences import licences
+from images.checks.licences import Licence, licences
 from images.locks.probe import facts_of
 from images.oci.digest import hex_of
 from images.oci.manifest import canonical
@@ -43,13 +43,13 @@ def document(
     *,
     facts: Mapping[str, str],
     packages: Mapping[str, str],
-    licence: Mapping[str, str],
+    licence: Mapping[str, Licence],
     sources: Mapping[str, tuple[str, str]],
 ) -> bytes:
     """The bytes of the SBOM.
 
     digest: of the image's manifest; facts: name -> version of what the base brings; packages: of a bootstrapped
-    Debian; licence: wheel file name -> SPDX expression or name; sources: wheel file name -> (sdist, its sha256).
+    Debian; licence: wheel file name -> CycloneDX' licence; sources: wheel file name -> (sdist, its sha256).
     """
     image = image_component(plan, digest)
     base = base_component(plan, facts)
@@ -124,7 +124,7 @@ def base_component(plan: ImagePlan, facts: Mapping[str, str]) -> Component:
 
 
 def wheel_component(
-    wheel: Wheel, layer: Layer, licence: Mapping[str, str], sources: Mapping[str, tuple[str, str]]
+    wheel: Wheel, layer: Layer, licence: Mapping[str, Licence], sources: Mapping[str, tuple[str, str]]
 ) -> Component:
     reference = purl.pypi(wheel.name, wheel.version)
     told = {"wheel": wheel.filename, "layer": layer.name}
@@ -139,8 +139,8 @@ def wheel_component(
         "hashes": sha256(wheel.sha256),
         "properties": properties(told),
     }
-    if name := licence.get(wheel.filename):
-        found["licenses"] = [{"license": {"name": name}}]
+    if known := licence.get(wheel.filename):
+        found["licenses"] = [known]
     return found
 
 

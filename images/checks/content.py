@@ -14,7 +14,6 @@ from images.plan import HOME
 from images.progress import Meter
 from profiles.errors import StokerError
 
-FOUNDATION = "foundation"
 BAKED = f"{HOME}/profile.json"  # the profile as the trainer sees it
 SMALL = 1 << 20
 
@@ -34,15 +33,16 @@ class Found:
 
 def read_layer(subject: Subject, own: Own, found: Found, meter: Meter) -> None:
     """One layer of ours from the registry: the digest of the blob, of the tar inside, and what is in it."""
-    layer = subject.read(own.descriptor, meter)
+
+    def look(member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
+        found.files += not member.isdir()
+        found.paths += [f"{own.name}: {fault}" for fault in path_faults(member, own.written)]
+        if member.isreg() and member.mode & 0o111:
+            found.executables.add(member.name)
+        found.secrets += entry_secrets(own, member, content, found)
+
     try:
-        for member, content in layer.entries():
-            found.files += not member.isdir()
-            found.paths += [f"{own.name}: {fault}" for fault in path_faults(member, own.name)]
-            if member.isreg() and member.mode & 0o111:
-                found.executables.add(member.name)
-            found.secrets += entry_secrets(own, member, content, found)
-        diff_id = layer.finish()
+        diff_id = subject.read(own.descriptor, meter).visit(look)
     except StokerError as failed:
         found.blobs.append(f"{own.name} {own.descriptor.digest[:19]}: {failed.what}")
         return
@@ -72,13 +72,13 @@ def baked_volume(data: bytes) -> str:
         return ""
 
 
-def path_faults(member: tarfile.TarInfo, layer: str) -> Iterator[str]:
-    """Why an entry should not be in a layer of ours. apt's own layer may hold more than we would write."""
+def path_faults(member: tarfile.TarInfo, written: bool) -> Iterator[str]:
+    """Why an entry should not be in a layer of ours. written: by our own writer; apt and BuildKit make more kinds."""
     path = member.name.removeprefix("./").rstrip("/")
     if not path or path == ".":
         return
     first = path.partition("/")[0]
-    if layer != FOUNDATION:
+    if written:
         if reason := names.fault(path):
             yield f"{names.printable(path)}: {reason}"
         if not (member.isreg() or member.isdir() or member.issym()):

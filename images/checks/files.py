@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -39,6 +40,12 @@ def of_layers(subject: Subject, without: Collection[str], notes: list[str]) -> d
     if subject.own is None:
         notes.append(f"{subject.name}: it does not say which layers are ours; no files are compared")
         return found
+
+    def look(member: tarfile.TarInfo, content: IO[bytes] | None) -> None:
+        if not member.isdir():
+            mark = digest(content) if content is not None else member.linkname
+            found[member.name] = File(member.size, f"{mark} {bool(member.mode & 0o100)}")
+
     for own in subject.own:
         layer = own.descriptor
         if layer.digest in without:
@@ -47,10 +54,7 @@ def of_layers(subject: Subject, without: Collection[str], notes: list[str]) -> d
             notes.append(f"{subject.name}: layer {own.name} ({size(layer.size)}) was not fetched to compare its files")
             continue
         try:
-            for member, content in subject.read(layer).entries():
-                if not member.isdir():
-                    mark = digest(content) if content is not None else member.linkname
-                    found[member.name] = File(member.size, f"{mark} {bool(member.mode & 0o100)}")
+            subject.read(layer).visit(look)
         except StokerError as failed:
             notes.append(f"{subject.name}: layer {own.name} could not be read: {failed.what}")
     return found

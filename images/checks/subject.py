@@ -33,6 +33,11 @@ class Own:
     diff_id: str
 
     @property
+    def written(self) -> bool:
+        """Whether our own tar writer made it, and not apt in a foundation or another builder."""
+        return self.name != "foundation" and not self.name.startswith("layer-")
+
+    @property
     def pinned(self) -> bool:
         """Wheels: their content is pinned by the lock, and checked against it when the layer is made."""
         return self.name == "wheels" or self.name.startswith("wheels-")

@@ -6,7 +6,7 @@ import hashlib
 import io
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import IO, TYPE_CHECKING
 
@@ -67,14 +67,18 @@ class Unpacked:
             pass
         return "sha256:" + self.state.hexdigest()
 
-    def entries(self) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-        """Every entry with its content, which must be read before the next is asked for. Raises CheckFailed."""
+    def visit(self, look: Callable[[tarfile.TarInfo, IO[bytes] | None], None]) -> str:
+        """Shows every entry, with the content of a regular file. Returns the diff_id, as `finish`.
+
+        Raises CheckFailed for a tar that is none or ends early, even when that is seen inside `look`.
+        """
         try:
             with tarfile.open(fileobj=io.BufferedReader(self.raw, PIECE), mode="r|", errorlevel=2) as archive:
                 for member in archive:
-                    yield member, archive.extractfile(member) if member.isreg() else None
+                    look(member, archive.extractfile(member) if member.isreg() else None)
         except tarfile.TarError as broken:
             raise CheckFailed(f"not a readable tar: {broken}", "build and push the image again") from None
+        return self.finish()
 
 
 def plain(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:

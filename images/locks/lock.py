@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from images.bases import debian
 from images.locks import pip, wheels
-from images.locks.fetch import fetch
 from images.locks.probe import probe, python_minor
 from images.locks.wheels import Pin
 from images.workbench import Workbench
@@ -111,6 +109,7 @@ def make(bench: Workbench, profile: Profile, base_packages: Mapping[str, str] | 
     Raises OutsideFailed when a registry or package index cannot be reached, WrongInput for requirements that conflict
     or a profile whose precision the probed base cannot do.
     """
+    from images.locks.fetch import fetch
     from profiles import checks
     from profiles.lock import Lock, LockedWheel, Sdist, requirements_hash
 
@@ -158,6 +157,8 @@ def lock_base(
     from profiles.owned import OWNED
 
     if profile.base.debian is not None:
+        from images.bases import debian
+
         packages = tuple(profile.base.packages)
         # Locking asks what is true now, so an earlier bootstrap does not count.
         done = debian.bootstrap(profile.base.debian, packages, bench.store, bench.progress)
@@ -207,6 +208,8 @@ def base_changes(platform: str, old: RegistryBase | DebianBase, new: RegistryBas
     if old.digest == new.digest and old.name == new.name:
         return []
     if old.kind == "debian" and new.kind == "debian":
+        from images.bases import debian
+
         return [f"{platform}: Debian packages: {debian.drift(old.packages, new.packages)}"]
     lines = [f"{platform}: base {old.name} {old.digest[:19]} -> {new.name} {new.digest[:19]}"]
     if old.kind == "registry" and new.kind == "registry":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +116,8 @@ def normalise(source: Path, target: Path) -> None:
 
     A wheel built on two machines differs in zip times and compressor; its contents do not.
     """
+    import zipfile
+
     scratch = target.with_suffix(".tmp")
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as new:
         for name in sorted(old.namelist()):
@@ -131,6 +132,8 @@ def normalise(source: Path, target: Path) -> None:
 
 def write_stub(folder: Path, name: str, version: str) -> None:
     """An empty wheel that tells the solver 'this version is there'."""
+    import zipfile
+
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")

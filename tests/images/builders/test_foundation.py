@@ -179,62 +179,6 @@ def test_a_plan_without_packages_needs_nothing(plan: ImagePlan, cache: LayerCach
 
 # From here on in a real engine, with a real apt.
 
-REPOSITORY = "stoker-test-apt"
-
-
-@pytest.fixture(scope="session")
-def apt_base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Debian with apt, and in it a repository of one package: installing needs no network."""
-    import subprocess
-
-    from tests.conftest import program
-
-    folder = tmp_path_factory.mktemp("apt")
-    package = folder / "package"
-    (package / "DEBIAN").mkdir(parents=True)
-    (package / "DEBIAN/control").write_text(
-        "Package: stoker-tool\nVersion: 1.0\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: a tool\n"
-    )
-    # As openssh-server does: keys made on installing.
-    (package / "DEBIAN/postinst").write_text(
-        "#!/bin/sh\nset -e\nmkdir -p /etc/ssh\ndate +%N > /etc/ssh/ssh_host_rsa_key\n"
-        "useradd --system tool\ndate > /var/log/dpkg.log\n"
-    )
-    (package / "DEBIAN/postinst").chmod(0o755)
-    (package / "usr/bin").mkdir(parents=True)
-    (package / "usr/bin/stoker-tool").write_text("#!/bin/sh\necho it works\n")
-    (package / "usr/bin/stoker-tool").chmod(0o755)
-    repository = folder / "repository"
-    repository.mkdir()
-    build = ["dpkg-deb", "--root-owner-group", "--build", str(package), str(repository / "stoker-tool_1.0_all.deb")]
-    subprocess.run(
-        build, check=True, capture_output=True, env={"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1000000000"}
-    )
-    listed = (repository / "stoker-tool_1.0_all.deb").read_bytes()
-    control = (package / "DEBIAN/control").read_text()
-    (repository / "Packages").write_text(
-        f"{control}Filename: ./stoker-tool_1.0_all.deb\nSize: {len(listed)}\n"
-        f"SHA256: {hashlib.sha256(listed).hexdigest()}\n\n"
-    )
-    make = [program("mmdebstrap"), "--variant=apt", "--quiet", f"--customize-hook=copy-in {repository} /", "bookworm"]
-    sources = Path("/etc/apt/sources.list.d/debian.sources")
-    made = subprocess.run(
-        [
-            *make[:-1],
-            '--customize-hook=rm -f "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/sources.list',
-            '--customize-hook=echo "deb [trusted=yes] file:/repository ./" > "$1/etc/apt/sources.list"',
-            make[-1],
-            str(folder / "root.tar"),
-            *([str(sources)] if sources.exists() else []),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert made.returncode == 0, made.stderr[-2000:]
-    with (folder / "root.tar").open("rb") as stream:
-        engine.api.import_image_from_data(stream, repository=REPOSITORY, tag="1")
-    return f"{REPOSITORY}:1"
-
 
 @pytest.mark.slow
 def test_packages_become_one_layer_that_is_the_same_again(

@@ -44,6 +44,12 @@ def settings(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda config: config["config"].update(changes)
 
 
+def foreign_history(config: dict[str, Any]) -> None:
+    for item in config["history"]:
+        item.update(comment="buildkit.dockerfile.v0", created_by="COPY . .")
+    config["created"] = "2025-01-01T00:00:00Z"  # the engine's clock
+
+
 class TestAGoodImage:
     @pytest.mark.parametrize("compression", ["gzip", "zstd"])
     def test_passes_every_check(self, workshop: Workshop, compression: str):
@@ -80,6 +86,21 @@ class TestAGoodImage:
         broken = {**child, "platform": {"os": "linux", "architecture": "arm64"}, "mediaType": media.OCI_MANIFEST}
         value["manifests"] = [child, {**broken, "platform": child["platform"]}]
         assert "two images" in failed(verify_image(workshop.bench, workshop.put("twice", build(value))))["index"]
+
+    def test_without_our_history_the_base_tells_which_layers_are_ours(self, workshop: Workshop):
+        image = workshop.push()
+        ref = workshop.altered(image, config=foreign_history, tag="built-by-another-tool")
+        report = verify_image(workshop.bench, ref)
+        assert {one.check for one in report.checks if one.ok is not True} == {"sbom"}
+        [blobs] = [one.detail for one in report.checks if one.check == "blobs"]
+        assert blobs.startswith("3 read")
+
+    def test_without_both_everything_is_read_and_that_is_said(self, workshop: Workshop, other_workshop: Workshop):
+        image = workshop.push()
+        ref = workshop.altered(image, config=foreign_history, tag="built-by-another-tool")
+        found = {one.check: one for one in verify_image(other_workshop.bench, ref).checks}
+        assert found["own layers"].ok is None
+        assert found["blobs"].detail.startswith("4 read")
 
     def test_a_reference_to_nothing_is_wrong_input(self, workshop: Workshop):
         with pytest.raises(Missing):
