@@ -41,9 +41,8 @@ def profiles(c: Context, show: str = "", schema: bool = False, json: bool = Fals
 @task("See", help={"json": JSON})
 def doctor(c: Context, json: bool = False) -> None:
     """What this machine has and lacks: Docker, BuildKit, GPU, logins, disk."""
-    from images.checks.doctor import examine
-
     from cli import show as shown
+    from images.checks.doctor import examine
 
     return shown.findings(examine(bench(json)), json)
 
@@ -208,9 +207,8 @@ def copy(
 @task("Images", help={"json": JSON})
 def images(c: Context, json: bool = False) -> None:
     """The images built here, newest first."""
-    from images.checks.listing import listing
-
     from cli import show as shown
+    from images.checks.listing import listing
 
     shown.table(listing(bench(json).store), json)
 
@@ -218,9 +216,8 @@ def images(c: Context, json: bool = False) -> None:
 @task("Check", positional=["a", "b"], help={"a": "Tag, reference or digest.", "b": "The other one.", "json": JSON})
 def diff(c: Context, a: str, b: str, json: bool = False) -> None:
     """Compare two images by layers, files, packages, size and settings."""
-    from images.checks.diff import compare
-
     from cli import show as shown
+    from images.checks.diff import compare
 
     shown.differences(compare(bench(json), a, b), json)
 
@@ -237,9 +234,8 @@ def diff(c: Context, a: str, b: str, json: bool = False) -> None:
 )
 def verify(c: Context, ref: str, key: str = "", deep: bool = False, json: bool = False) -> None:
     """Read an image back from its registry and check everything."""
-    from images.checks.verify import verify_image
-
     from cli import show as shown
+    from images.checks.verify import verify_image
 
     shown.findings(verify_image(bench(json), ref, key or None, deep=deep), json)
 
@@ -250,9 +246,8 @@ def verify(c: Context, ref: str, key: str = "", deep: bool = False, json: bool =
 )
 def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: bool = False) -> None:
     """Start the image in a real container: train, kill, resume, compare."""
-    from images.checks.smoke import smoke_image
-
     from cli import show as shown
+    from images.checks.smoke import smoke_image
 
     work = bench(json)
     shown.findings(smoke_image(work, profile or (default(work) if not ref else ""), ref or None, gpus), json)
@@ -264,9 +259,8 @@ def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: boo
 )
 def prune(c: Context, days: int = 14, all: bool = False, dry_run: bool = False, json: bool = False) -> None:
     """Remove images, blobs and caches nobody needs."""
-    from images.checks.prune import prune_store
-
     from cli import show as shown
+    from images.checks.prune import prune_store
 
     shown.pairs(prune_store(bench(json), 0 if all else days, dry_run), json)
 

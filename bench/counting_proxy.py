@@ -43,6 +43,8 @@ class CountingProxy:
 
     def __init__(self, upstream: str) -> None:
         self.upstream, self.counts = upstream, Counts()
+        self.hold_at: int | None = None  # bytes of blobs after which nothing moves on until `release`
+        self.held, self.released = threading.Event(), threading.Event()
         proxy = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -64,6 +66,11 @@ class CountingProxy:
     def __exit__(self, *exc: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+    def release(self) -> None:
+        """Lets everything move again, for good."""
+        self.hold_at = None
+        self.released.set()
 
     def serve(self, reader: BufferedIOBase, client: socket.socket) -> None:
         """One connection: requests are read here, answers flow back in a thread of their own."""
@@ -87,6 +94,9 @@ class CountingProxy:
         while left > 0 and (piece := reader.read1(min(PIECE, left))):
             left -= len(piece)
             self.counts.add(path, len(piece))
+            if self.hold_at is not None and self.counts.blobs >= self.hold_at:
+                self.held.set()
+                self.released.wait()
             upstream.sendall(piece)
 
 

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = " ".join(["bench/images.py", *(sys.argv[1:] if argv is None else argv)])
     try:
         result = run(asked, wanted, command)
-    except (StokerError, measure.Failed) as failed:
+    except (StokerError, RuntimeError, OSError, subprocess.CalledProcessError) as failed:
         print(f"error: {failed}", file=sys.stderr)
         return 3
     asked.out.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,4 @@ def show(result: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except (subprocess.CalledProcessError, KeyboardInterrupt) as stopped:
-        raise SystemExit(f"stopped: {stopped}") from None
+    raise SystemExit(main())

@@ -7,6 +7,7 @@ benchmark that measured its children directly would report its own memory where 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ def watch(process: subprocess.Popen[bytes], figures: Path, kill_when: Callable[[
     """Kills the command, not the stopwatch, when asked to; whether it did."""
     while process.poll() is None:
         if kill_when():
-            os.kill(int(figures.with_name("pid").read_text()), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(int(figures.with_name("pid").read_text()), signal.SIGKILL)
             return True
         time.sleep(0.01)
     return False

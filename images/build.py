@@ -131,13 +131,15 @@ def debian_base(bench: Workbench, profile: Profile, locked: Locked, platform: st
     )
 
 
-def build(resolved: Resolved, target: Repository | None = None) -> Image:
+def build(resolved: Resolved, target: Repository | None = None, complete: bool = False) -> Image:
     """Carry out the plan by the append builder and keep the image in the store.
 
-    target: where the image will go; a foundation is looked for there, and shared there. Raises CheckFailed when our
+    target: where the image will go; a foundation is looked for there, and shared there; layers of wheels that the lock
+    pins and the target has are not made, unless `complete`. Raises CheckFailed when our
     own layers are heavier than the profile's budget, OutsideFailed: full disk, package index, engine.
     """
     from images.builders.append import append, family_of
+    from images.locks.pinned import finder
 
     bench, plan = resolved.bench, resolved.plan
     foundation: Sequence[LayerBlob] = ()
@@ -146,7 +148,14 @@ def build(resolved: Resolved, target: Repository | None = None) -> Image:
 
         foundation = layers(plan, resolved.base, family_of(plan, resolved.base), bench, target)
     image = append(
-        plan, resolved.base, resolved.sources, resolved.fetch_wheels, bench.store, bench.progress, foundation
+        plan,
+        resolved.base,
+        resolved.sources,
+        resolved.fetch_wheels,
+        bench.store,
+        bench.progress,
+        foundation,
+        finder(resolved, None if complete else target),
     )
     within_budget(resolved.profile, image, resolved.base)
     keep(image)

@@ -87,7 +87,7 @@ def carry_out(bench: Workbench, group: Sequence[Resolved], wish: Wish) -> list[d
         if builder == "buildkit":
             rows.append(by_engine(bench, resolved, target, wish))
             continue
-        image = build(resolved, target)
+        image = build(resolved, target, complete=wish.load)
         row = row_of(image, resolved, time.monotonic() - started)
         if target is not None:
             row.update(publish(bench, image, resolved, target, wish))

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from profiles.document import shorten
 from profiles.errors import OutsideFailed, WrongInput
@@ -62,7 +62,7 @@ class Sdist(Part):
 
 
 class LockedWheel(Part):
-    """A wheel. size: bytes of the file."""
+    """A wheel. size: bytes of the file; licence: CycloneDX' choice as its METADATA states it, null: not read."""
 
     name: str
     version: str
@@ -70,16 +70,29 @@ class LockedWheel(Part):
     sha256: Sha256
     size: int = Field(default=0, ge=0)
     built_from_sdist: Sdist | None = None
+    licence: dict[str, JsonValue] | None = None
+
+
+class LockedLayer(Part):
+    """What a layer of wheels came out as, in gzip. key: of the plan's layer; size: bytes; files: entries."""
+
+    key: Sha256
+    compressor: str
+    digest: Digest
+    size: int = Field(ge=0)
+    diff_id: Digest
+    files: int = Field(ge=0)
 
 
 class Lock(Part):
-    """Everything that is pinned for a profile; bases and wheels by platform ('linux/amd64')."""
+    """Everything that is pinned for a profile; bases, wheels and their layers by platform ('linux/amd64')."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     locked_at: str = Field(description="RFC 3339, UTC")
     bases: dict[str, Annotated[RegistryBase | DebianBase, Field(discriminator="kind")]]
     wheels: dict[str, tuple[LockedWheel, ...]] = Field(default_factory=dict)
+    layers: dict[str, tuple[LockedLayer, ...]] = Field(default_factory=dict)
     requirements_hash: Sha256
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)

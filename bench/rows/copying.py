@@ -74,7 +74,9 @@ def killed(setting: Setting) -> list[Row]:
         command: list[str | Path] = [setting.checkout.root / "inv", "copy", f"{setting.registry}/{SOURCE}"]
         command += [f"{proxy.host}/{SOURCE}", "--yes", "--json"]
         env, cwd = setting.checkout.env, Path(setting.checkout.root)
-        measure(command, env=env, cwd=cwd, kill_when=lambda: proxy.counts.blobs >= setting.size / 2)
+        proxy.hold_at = setting.size // 2
+        measure(command, env=env, cwd=cwd, kill_when=proxy.held.is_set)
+        proxy.release()
         before = proxy.counts.blobs
         measure(command, env=env, cwd=cwd)
         twice.append(float(proxy.counts.blobs - setting.size))

@@ -20,6 +20,7 @@ from images.progress import Plain
 from profiles.errors import StokerError
 
 NOBODY = 65534
+CLOCK, USER = "clock two years ahead", "user nobody"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ def machines(folder: Path) -> list[Machine]:
         Machine("hash seed", {"PYTHONHASHSEED": "4242"}),
     ]
     if have_faketime():
-        found.append(Machine("clock two years ahead", before=("faketime", "-f", "+730d")))
-    if os.geteuid() == 0 and shutil.which("setpriv"):
+        found.append(Machine(CLOCK, before=("faketime", "-f", "+730d")))
+    open_to_all = all(parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents))  # git asks access(2)
+    if os.geteuid() == 0 and shutil.which("setpriv") and open_to_all:
         # The interpreter may lie where only root may look, hence the one capability; the files are nobody's own.
         become = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
         look = "--inh-caps=+dac_read_search --ambient-caps=+dac_read_search"
-        found.append(Machine("user nobody", {"HOME": "/nonexistent"}, before=f"{become} {look}".split(), owner=NOBODY))
+        found.append(Machine(USER, {"HOME": "/nonexistent"}, before=f"{become} {look}".split(), owner=NOBODY))
     return found
 
 
@@ -68,17 +70,20 @@ def identical(setting: Setting) -> list[Row]:
     wheels = wheel_files(setting)
     found: dict[str, str] = {}
     skipped: list[str] = []
-    for number, machine in enumerate(machines(setting.folder)):
+    chosen = machines(setting.folder)
+    for number, machine in enumerate(chosen):
         place = setting.folder / f"machine-{number}"
         try:
             found[machine.name] = build_on(machine, setting, place, wheels)
         except Failed as failed:
-            if machine.name == "user nobody":  # containers without that capability
+            if machine.name == USER:  # containers without that capability
                 skipped.append(f"{machine.name}: {str(failed).splitlines()[-1]}")
             else:
                 raise
         finally:
             shutil.rmtree(place, ignore_errors=True)
+    tried = {machine.name for machine in chosen}
+    skipped += [f"{name}: cannot be made here" for name in (CLOCK, USER) if name not in tried]
     different = sorted(name for name, digest in found.items() if digest != found["as it is"])
     notes = [f"{name}: {digest}" for name, digest in found.items()] + skipped
     return [

@@ -57,7 +57,8 @@ def cold(setting: Setting) -> list[Row]:
 
 def cold_row(what: str, wall: list[float], sent: list[float], theirs: list[float], notes: list[str]) -> Row:
     ratio = median(theirs) / median(wall) if theirs else None
-    met = median(wall) < 1 and median(sent) < MB and (ratio is None or ratio >= 100)
+    # Without an engine the ratio is open, and so is the verdict, unless the rest was missed already.
+    met = (None if ratio is None else ratio >= 100) if median(wall) < 1 and median(sent) < MB else False
     return Row(
         what=f"one-line change, build + push: {what}",
         reach="< 1 s, < 1 MB sent, >= 100x as fast",

@@ -22,6 +22,7 @@ from images.plan import ImagePlan, Layer
 from images.progress import Progress
 from images.store import Store
 
+FindElsewhere = Callable[[Layer], LayerBlob | None]
 FetchWheels = Callable[[], Mapping[str, Path]]  # filename -> path; called only when a layer has to be made
 
 
@@ -33,8 +34,11 @@ def append(
     store: Store,
     progress: Progress,
     foundation: Sequence[LayerBlob] = (),
+    elsewhere: FindElsewhere = lambda layer: None,
 ) -> Image:
-    """Build the plan. Layers that came out before are taken from the cache.
+    """Build the plan. Layers that came out before are taken from the cache, or stay where the target has them.
+
+    elsewhere: a layer that is known and need not be here.
 
     Raises CheckFailed when a file changed since the plan, OutsideFailed when the disk is full.
     """
@@ -43,7 +47,7 @@ def append(
     blobs: list[tuple[str, LayerBlob]] = [("foundation", blob) for blob in foundation]
     reused = []
     for layer in plan.layers:
-        known = cache.find(layer.key, plan.compression, family)
+        known = cache.find(layer.key, plan.compression, family) or elsewhere(layer)
         if known is None:
             entries = layer_entries(layer, sources, fetch_wheels)
             known = write_layer(

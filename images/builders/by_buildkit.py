@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from images.builders import archive, buildkit
-from images.builders.engine import connect
+from images.builders.engine import connect_or_install
 from images.builders.load import load_base
 from images.builders.render import render_to
 from images.builders.shared_foundation import mirrored
@@ -35,7 +35,7 @@ def build_by_buildkit(resolved: Resolved, push: bool = False) -> EngineImage:
     Raises OutsideFailed: no engine, no BuildKit, a failed step; WrongInput for values no Dockerfile can hold.
     """
     bench, plan = resolved.bench, resolved.plan
-    engine = connect()
+    engine = connect_or_install(bench.progress)
     route = engine.buildkit_route()
     local = (
         load_base(resolved.base.manifest, bench.store, engine, bench.progress)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from images import system
 from images.builders import route as routes
 from images.builders.container import Container, gpu_requests
 from images.oci.digest import DIGEST
@@ -26,6 +28,7 @@ BASE = "stoker-base"  # repository, inside the engine, of bootstrapped bases
 FOUNDATION = "stoker-foundation"  # and of foundations
 PLAN_LABEL = "stoker.plan"  # every image we build has it
 PIECE = 1 << 20
+START_SECONDS = 10.0  # systemd needs about two to start a fresh engine
 DEFAULT = "unix:///var/run/docker.sock"
 START = (
     "start it (systemctl start docker), or install it (Debian, Ubuntu: apt-get install docker.io), or set DOCKER_HOST"
@@ -53,6 +56,28 @@ def connect(host: str | None = None) -> Engine:
     # Saving or pushing tens of gigabytes has minutes without a byte; the package would give up after 60 seconds.
     client.api.timeout = None  # type: ignore[assignment]
     return Engine(client, {"DOCKER_HOST": host} if host else {})
+
+
+def connect_or_install(progress: Progress) -> Engine:
+    """The engine; where root has none on Debian or Ubuntu, docker.io is installed, which starts it.
+
+    Raises OutsideFailed as `connect`.
+    """
+    try:
+        return connect()
+    except OutsideFailed:
+        installable = os.geteuid() == 0 and system.is_debian() and not system.find("dockerd")
+        if os.environ.get("DOCKER_HOST") or not installable:
+            raise
+    system.need("dockerd", progress)
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return connect()
+        except OutsideFailed:  # no init system that starts it, as in a container
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def address() -> tuple[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from images.builders import archive
-from images.builders.engine import BASE, Engine, connect
+from images.builders.engine import BASE, Engine, connect_or_install
 from images.builders.image import Image
 from images.oci.manifest import Manifest
 from images.progress import Progress, size
@@ -22,7 +22,7 @@ def load_into_engine(image: Image, bench: Workbench, engine: Engine | None = Non
 
     Raises OutsideFailed: no engine, no space, the base's registry does not answer.
     """
-    engine = engine or connect()
+    engine = engine or connect_or_install(bench.progress)
     name = archive.engine_name(image.plan.tag, bench.settings.get("registry"))
     if engine.has(name) and engine.inspect(name)["Id"] == image.manifest.config.digest:
         return name

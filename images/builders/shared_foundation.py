@@ -56,12 +56,12 @@ def by_engine(
 ) -> foundation.Made:
     """Build it here."""
     from images.builders.buildkit import Options
-    from images.builders.engine import connect
+    from images.builders.engine import connect_or_install
     from images.builders.load import load_base
 
     names = ", ".join(plan.foundation.packages if plan.foundation else ())
     try:
-        engine = connect()
+        engine = connect_or_install(bench.progress)
         engine.buildkit_route()
     except OutsideFailed as missing:
         raise OutsideFailed(

@@ -20,6 +20,7 @@ TAG = re.compile(
 )
 ANNOTATIONS = ("title", "version", "created", "revision", "base.name", "base.digest")
 LABELS = ("stoker.profile", "stoker.precision", "stoker.gpu", "stoker.plan")
+OUR_ENTRYPOINT = f"/{BIN}/entrypoint"
 ENTRYPOINT = re.compile(r"ENTRYPOINT (\[.*\])")
 
 
@@ -136,9 +137,8 @@ def commit_time(root: Path, revision: str) -> str | None:
 def entrypoint_faults(subject: Subject) -> list[str]:
     """Ours first, the base's own behind it: without that NGC's set-up never runs."""
     entrypoint = subject.settings.get("Entrypoint") or []
-    ours = f"/{BIN}/entrypoint"
-    if entrypoint[:1] != [ours]:
-        return [f"the entrypoint begins with {entrypoint[:1]}, not with {ours}"]
+    if entrypoint[:1] != [OUR_ENTRYPOINT]:
+        return [f"the entrypoint begins with {entrypoint[:1]}, not with {OUR_ENTRYPOINT}"]
     base = base_entrypoint(subject)
     if base is not None and entrypoint[1:] != base:
         return [f"behind ours stands {entrypoint[1:]}, the base's own is {base}"]
@@ -154,8 +154,9 @@ def base_entrypoint(subject: Subject) -> list[str] | None:
         return list((base.get("config") or {}).get("Entrypoint") or [])
     for item in reversed(subject.config.get("history") or []):
         match = ENTRYPOINT.search(str(item.get("created_by", "")))
-        if match and item.get("comment") != OURS:
-            return read_list(match[1])
+        found = read_list(match[1]) if match else None
+        if found and found[0] != OUR_ENTRYPOINT:  # BuildKit notes ours in the history too
+            return found
     return None
 
 

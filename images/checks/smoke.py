@@ -32,12 +32,12 @@ def smoke_image(
     ref: an image of a registry or of the engine instead of the profile's; gpus: how many, -1 all, 0: all when the
     profile has any. Raises OutsideFailed: no engine, no GPU for a profile that needs one.
     """
-    from images.builders.engine import connect
+    from images.builders.engine import connect_or_install
 
     if not profile_name and not ref:
         raise WrongInput("neither profile nor image named", "--profile NAME, or --ref HOST[:PORT]/NAME:TAG")
     started = time.monotonic()
-    engine = connect()
+    engine = connect_or_install(bench.progress)
     image, wanted = by_reference(bench, engine, ref) if ref else by_profile(bench, engine, profile_name, gpus)
     count = gpu_count(engine, wanted.name, wanted.gpu, gpus)
     stage = Stage(engine, image, wanted, count)

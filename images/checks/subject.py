@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,23 +20,25 @@ if TYPE_CHECKING:
     from images.store import Store
 
 OURS = "stoker"  # the comment of our entries in the config's history
+COPY = re.compile(r"COPY (?:--\S+ )*layers/([\w.-]+)/")  # how they begin when BuildKit made them
 PREFIX = "org.opencontainers.image."
 
 
 @dataclass(frozen=True)
 class Own:
     """A layer of ours. index: its place among all layers; name: as in the plan, or `foundation`; diff_id: as the
-    config states it, empty when it states too few."""
+    config states it, empty when it states too few; appended: by our own builder, not by BuildKit."""
 
     index: int
     name: str
     descriptor: Descriptor
     diff_id: str
+    appended: bool
 
     @property
     def written(self) -> bool:
         """Whether our own tar writer made it, and not apt in a foundation or another builder."""
-        return self.name != "foundation" and not self.name.startswith("layer-")
+        return self.appended and self.name != "foundation"
 
     @property
     def pinned(self) -> bool:
@@ -98,21 +101,27 @@ class Subject:
 
     @cached_property
     def own(self) -> list[Own] | None:
-        """Our layers, told by the config's history, or by what the base lacks. None when neither says it."""
+        """Our layers, told by the config's history or by what the base lacks. None when neither says it."""
         layers, history, diff_ids = self.manifest.layers, self.history, self.diff_ids
         diff_ids += [""] * (len(layers) - len(diff_ids))
-        if len(history) == len(layers) and any(item.get("comment") == OURS for item in history):
-            names = [(item.get("comment") == OURS, str(item.get("created_by", ""))) for item in history]
-        elif (inherited := base_config(self)) is not None:
+        words = [str(item.get("created_by", "")) for item in history] if len(history) == len(layers) else []
+        copies = [COPY.match(by) for by in words]
+        if words and any(item.get("comment") == OURS for item in history):
+            mine = [index for index, item in enumerate(history) if item.get("comment") == OURS]
+            return [
+                Own(index, words[index].removeprefix("stoker: "), layers[index], diff_ids[index], True)
+                for index in mine
+            ]
+        if (inherited := base_config(self)) is not None:
             known = set((inherited.get("rootfs") or {}).get("diff_ids") or [])
-            names = [(diff_id not in known, "") for diff_id in diff_ids[: len(layers)]]
+            mine = [index for index in range(len(layers)) if diff_ids[index] not in known]
+        elif any(copies):
+            first = next(index for index, match in enumerate(copies) if match)
+            mine = list(range(first, len(layers)))
         else:
             return None
-        return [
-            Own(index, by.removeprefix("stoker: ") or f"layer-{index}", layers[index], diff_ids[index])
-            for index, (ours, by) in enumerate(names)
-            if ours
-        ]
+        names = {index: match[1] for index, match in enumerate(copies) if match}
+        return [Own(index, names.get(index, f"layer-{index}"), layers[index], diff_ids[index], False) for index in mine]
 
     def read(self, layer: Descriptor, meter: Meter | None = None) -> Unpacked:
         """The layer's tar. Raises, while it is read, OutsideFailed or CheckFailed."""

@@ -116,7 +116,8 @@ def contents(
     """Blobs, diff_ids, paths and secrets: our layers are read whole, the base's are asked for."""
     own = subject.own
     if own is None:
-        report.note(f"{prefix}own layers", "neither the history nor a known base tells which layers are ours")
+        why = "neither the history nor a known base tells which layers are ours: their content is not looked at"
+        report.note(f"{prefix}own layers", why)
     mine = {one.index for one in own or ()}
     wanted = [layer for index, layer in enumerate(subject.manifest.layers) if index not in mine]
     found = content.Found()
@@ -129,7 +130,10 @@ def contents(
     read = f"{len(whole)} read ({size(sum(one.size for one in whole))})"
     asked = len(subject.manifest.layers) - len(whole)
     report.settle(f"{prefix}blobs", found.blobs, f"{read}, {asked} of the base asked for" if asked else read)
-    report.settle(f"{prefix}diff_ids", found.diff_ids, f"{len(own or ())} layers unpacked")
+    if own is None:
+        report.settle(f"{prefix}secrets", content.told_secrets(subject), "config, labels and history only")
+        return found
+    report.settle(f"{prefix}diff_ids", found.diff_ids, f"{len(own)} layers unpacked")
     report.settle(f"{prefix}paths", [*found.paths, *content.lacking(subject, found)], f"{found.files} files")
     report.settle(f"{prefix}secrets", [*found.secrets, *content.told_secrets(subject)])
     return found

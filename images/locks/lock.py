@@ -15,7 +15,7 @@ from profiles.errors import CheckFailed
 
 if TYPE_CHECKING:
     from images.oci.reference import Reference
-    from profiles.lock import DebianBase, Lock, RegistryBase
+    from profiles.lock import DebianBase, Lock, LockedLayer, RegistryBase
     from profiles.schema import Profile
 
 DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
@@ -31,6 +31,7 @@ class Locked:
     pins: tuple[Pin, ...]
     packages: Mapping[str, str] = field(default_factory=dict)  # of a Debian base
     driver_floor: int | None = None
+    layers: tuple[LockedLayer, ...] = ()
 
 
 def base_reference(profile: Profile) -> Reference:
@@ -87,11 +88,13 @@ def view(profile: Profile, lock: Lock, platform: str) -> Locked:
             w.sha256,
             w.size,
             (w.built_from_sdist.filename, w.built_from_sdist.sha256) if w.built_from_sdist else None,
+            w.licence,
         )
         for w in lock.wheels.get(platform, ())
     )
+    layers = lock.layers.get(platform, ())
     if not isinstance(base, RegistryBase):
-        return Locked(base.digest, None, DEBIAN_PYTHON[base.suite], pins, base.packages)
+        return Locked(base.digest, None, DEBIAN_PYTHON[base.suite], pins, base.packages, layers=layers)
     facts = bases.facts_of(profile, platform, lock)
     floor = bases.driver_floor(facts, gpus.gpu(profile.gpu.type)) if profile.gpu else None
     return Locked(
@@ -100,6 +103,7 @@ def view(profile: Profile, lock: Lock, platform: str) -> Locked:
         python_minor({k: v for k, v in base.facts.items() if v}, facts.python.value),
         pins,
         driver_floor=floor.branch if floor else None,
+        layers=layers,
     )
 
 
@@ -109,12 +113,15 @@ def make(bench: Workbench, profile: Profile, base_packages: Mapping[str, str] | 
     Raises OutsideFailed when a registry or package index cannot be reached, WrongInput for requirements that conflict
     or a profile whose precision the probed base cannot do.
     """
+    from images.checks.licences import stated
     from images.locks.fetch import fetch
+    from images.locks.pinned import pack
     from profiles import checks
     from profiles.lock import Lock, LockedWheel, Sdist, requirements_hash
 
     bases: dict[str, RegistryBase | DebianBase] = {}
     locked: dict[str, tuple[LockedWheel, ...]] = {}
+    layers: dict[str, tuple[LockedLayer, ...]] = {}
     for platform in profile.platforms:
         base, python, owned = lock_base(bench, profile, platform)
         bases[platform] = base
@@ -133,15 +140,18 @@ def make(bench: Workbench, profile: Profile, base_packages: Mapping[str, str] | 
                 sha256=pin.sha256,
                 size=pin.size,
                 built_from_sdist=Sdist(filename=pin.sdist[0], sha256=pin.sdist[1]) if pin.sdist else None,
+                licence=stated(paths[pin.filename]),
             )
             for pin in sorted(found, key=lambda pin: pin.name)
         )
+        layers[platform] = pack(found, paths, bench.store, bench.progress)
     lock = Lock(
         schema=1,
         profile=profile.name,
         locked_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         bases=bases,
         wheels=locked,
+        layers=layers,
         requirements_hash=requirements_hash(profile),
     )
     checks.check(profile, lock)  # with what the registry told, not with what the table recalls

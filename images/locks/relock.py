@@ -25,11 +25,13 @@ def relock(bench: Workbench, names: Sequence[str], check: bool, packages_file: s
         profile = load(name)
         bench.progress.say(f"resolving {profile.name}")
         lock = make(bench, profile, packages)
-        found[profile.name] = changes(files.read(profile.name), lock)
-        fresh.append(lock)
+        old = files.read(profile.name)
+        found[profile.name] = changes(old, lock)
+        # Layers are what the wheels come out as: another compressor makes others of the same, which is no drift.
+        if found[profile.name] or old is None or old.layers != lock.layers:
+            fresh.append(lock)
     for lock in [] if check else fresh:
-        if found[lock.profile]:
-            files.write(lock)
+        files.write(lock)
     return found
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from images.locks import pip
@@ -27,6 +28,7 @@ class Pin:
     sha256: str
     size: int
     sdist: tuple[str, str] | None = None
+    licence: dict[str, Any] | None = None  # as images.checks.licences reads it; None: not read
 
 
 def resolve(

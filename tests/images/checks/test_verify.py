@@ -101,6 +101,22 @@ class TestAGoodImage:
         found = {one.check: one for one in verify_image(other_workshop.bench, ref).checks}
         assert found["own layers"].ok is None
         assert found["blobs"].detail.startswith("4 read")
+        assert not {"paths", "diff_ids"} & set(found)  # not looked at, so not said to be good
+        assert "only" in found["secrets"].detail
+
+    def test_buildkits_history_tells_our_layers_by_what_was_copied(self, workshop: Workshop, other_workshop: Workshop):
+        image = workshop.push()
+
+        def copied(config: dict[str, Any]) -> None:
+            foreign_history(config)
+            for item, name in zip(config["history"][1:], ("wheels", "scripts", "trainer"), strict=True):
+                item["created_by"] = f"COPY --link layers/{name}/opt/stoker/ /opt/stoker/ # buildkit"
+
+        ref = workshop.altered(image, config=copied, tag="built-by-buildkit")
+        report = verify_image(other_workshop.bench, ref)
+        assert {one.check for one in report.checks if one.ok is not True} == {"sbom"}
+        [blobs] = [one.detail for one in report.checks if one.check == "blobs"]
+        assert blobs.startswith("3 read")
 
     def test_a_reference_to_nothing_is_wrong_input(self, workshop: Workshop):
         with pytest.raises(Missing):
@@ -267,6 +283,16 @@ class TestManifestAndConfig:
 
         found = failed(verify_image(other_workshop.bench, workshop.altered(image, config=told)))
         assert "nvidia_entrypoint" in found["entrypoint"]
+
+    def test_our_own_entrypoint_in_buildkits_history_is_not_the_bases(
+        self, workshop: Workshop, other_workshop: Workshop
+    ):
+        image = workshop.push()
+
+        def noted(config: dict[str, Any]) -> None:
+            config["history"][-1]["created_by"] = f'ENTRYPOINT ["/{BIN}/entrypoint"]'
+
+        assert "entrypoint" not in failed(verify_image(other_workshop.bench, workshop.altered(image, config=noted)))
 
     @pytest.mark.parametrize("workdir", ["/workspace", "/workspace/run", "/proc", "/data/x"])
     def test_a_working_directory_that_a_mount_hides(self, workshop: Workshop, workdir: str):
