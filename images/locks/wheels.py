@@ -15,6 +15,7 @@ from images.locks import pip
 from images.progress import Progress
 from profiles.errors import WrongInput
 
+Row = dict[str, Any]  # one object of pip's report, whose form PyPA's "Installation Report" gives
 SOURCE_ONLY_LIMIT = 8  # requirements that need a source build, before we call it a wrong profile
 
 
@@ -81,7 +82,7 @@ def attempt(
     links: list[Path],
     constraints: Path,
     scratch: Path,
-) -> dict[str, list[dict[str, dict[str, str]]]]:
+) -> Row:
     """pip's installation report (PyPA: installation-report) for the target."""
     report = scratch / "report.json"
     base = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
@@ -96,7 +97,7 @@ def attempt(
         except pip.NoWheel:
             if number == len(attempts) - 1:
                 raise
-    value: dict[str, list[dict[str, dict[str, str]]]] = json.loads(report.read_text())
+    value: Row = json.loads(report.read_text())
     return value
 
 
@@ -143,7 +144,7 @@ def write_stub(folder: Path, name: str, version: str) -> None:
         wheel.writestr(f"{stem}.dist-info/RECORD", "")
 
 
-def name_of(item: dict[str, dict[str, str]]) -> str:
+def name_of(item: Row) -> str:
     return canonical_name(item["metadata"]["name"])
 
 
@@ -153,9 +154,9 @@ def canonical_name(name: str) -> str:
     return canonicalize_name(name)
 
 
-def pin_of(item: dict[str, dict[str, str]], built: Mapping[str, tuple[str, str]], wheels: Path) -> Pin:
+def pin_of(item: Row, built: Mapping[str, tuple[str, str]], wheels: Path) -> Pin:
     """One row of pip's report as a pin."""
-    from typing import Any, cast
+    from typing import cast
 
     info = cast("dict[str, Any]", item["download_info"])
     filename = unquote(urlsplit(info["url"]).path.rsplit("/", 1)[-1])
