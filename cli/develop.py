@@ -30,7 +30,8 @@ def test(fast: bool, pattern: str) -> None:
     lint()
     options = ["--fast"] if fast else []
     options += ["-k", pattern] if pattern else []
-    os.execv(BIN / "python", ["python", "-m", "pytest", *options])
+    python = str(BIN / "python")  # as argv[0] too: from it Python finds out that it is the venv's
+    os.execv(python, [python, "-m", "pytest", *options])
 
 
 def bench(name: str) -> None:

@@ -64,6 +64,23 @@ class TestPush:
         assert subprocess.run(skopeo, capture_output=True).returncode != 0  # there is no such repository
 
 
+class TestSeveralPlatforms:
+    def test_children_then_an_index_under_one_tag(self, small: Project, target: str):
+        small.write("profiles/both.yaml", "extends: small\nplatforms: [linux/amd64, linux/arm64]\n")
+        small.commit()
+        rows = small.json("push", "--profile", "both", "--registry", target)
+        assert [row.get("platform") for row in rows] == ["linux/amd64", "linux/arm64", None]
+        raw = [program("skopeo"), "inspect", "--raw", "--tls-verify=false", f"docker://{rows[-1]['pushed']}"]
+        index = json.loads(subprocess.run(raw, capture_output=True, check=True).stdout)
+        assert {m["platform"]["architecture"]: m["digest"] for m in index["manifests"]} == {
+            "amd64": rows[0]["digest"],
+            "arm64": rows[1]["digest"],
+        }
+        assert index["mediaType"] == "application/vnd.docker.distribution.manifest.list.v2+json"
+        [*_, again] = small.json("push", "--profile", "both", "--registry", target)
+        assert again["bytes_sent"] == 0 and again["digest"] == rows[-1]["digest"]
+
+
 class TestRefusals:
     def test_a_dirty_tree(self, small: Project, target: str):
         small.write("trainer/extra.py", "x = 1\n")
