@@ -33,7 +33,7 @@ class TestDrift:
 
 def test_the_command_names_no_mirror_inside_the_image():
     line = debian.command("mmdebstrap", "bookworm", ("python3",), Path("/scratch/root.tar"))
-    [written] = [part for part in line if "sources.list\"" in part and "printf" in part]
+    [written] = [part for part in line if 'sources.list"' in part and "printf" in part]
     assert "deb.debian.org" in written
     assert "--include=python3" in line
 
