@@ -199,7 +199,7 @@ def copy(
 ) -> None:
     """Copy an image between registries, blob by blob, resumable."""
     from cli import show as shown
-    from images.publish import copy_base
+    from images.copying import copy_base
 
     shown.pairs(copy_base(bench(json), source, target, platform or None, yes, dry_run), json)
 

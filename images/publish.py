@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from images.build import Resolved, build, resolve_profile
 from images.builders.image import Image
@@ -17,13 +16,10 @@ from images.workbench import Workbench
 from profiles.errors import Refused, WrongInput
 
 if TYPE_CHECKING:
-    from images.registry.copy import CopyResult, Estimate
     from images.registry.push import PushResult
     from images.registry.repository import Repository
 
-ASK_FROM = 1_000_000_000  # bytes
 KILL_PROOF_FROM = 8_000_000  # bytes still to send; below, starting anew costs less than a child process
-T = TypeVar("T")
 
 
 BUILDERS = ("append", "buildkit")
@@ -172,7 +168,7 @@ def publish(bench: Workbench, image: Image, resolved: Resolved, target: Reposito
 
     known = record.known(target.transport.host, target.name)
     waiting = sum(layer.size for layer in image.manifest.layers if layer.digest not in known)
-    result = kill_proof(bench, send) if waiting >= KILL_PROOF_FROM else send()
+    result = bench.kill_proof(send) if waiting >= KILL_PROOF_FROM else send()
     attach_to(target, image, resolved)
     if wish.sign:
         from images.checks.sign import sign_image
@@ -222,69 +218,6 @@ def refuse_existing(target: Repository, tag: str, force: bool) -> None:
     """An engine's digest differs from build to build, so a tag that exists is left alone unless told otherwise."""
     if not force and (found := target.head(tag)) is not None:
         raise Refused(f"{target}:{tag} exists already ({found.digest[:19]}...)", "--force to push over it")
-
-
-def copy_base(
-    bench: Workbench, source: str, target: str, platform: str | None, yes: bool, dry_run: bool
-) -> dict[str, Any]:
-    """Copy an image between registries: estimate, ask when it is large, then blob by blob.
-
-    Raises Refused when the answer is no, or nobody is there to ask; WrongInput for references; registry errors.
-    """
-    from images.oci.reference import parse
-    from images.registry.copy import copy_image
-
-    origin, goal = parse(source), parse(target)
-    tags = [goal.tag or origin.tag or "latest"]
-    read, write = bench.registries.repository(origin), bench.registries.repository(goal)
-    wanted = origin.digest or origin.tag
-    estimate = copy_image(read, wanted, write, tags, platform, dry_run=True).estimate
-    bench.progress.say(f"{source} -> {target}: {estimate}")
-    if not dry_run and not yes:
-        confirm(estimate.missing_size)
-    if dry_run:
-        return {"source": source, "target": target, "digest": estimate.digest, "dry_run": True, **figures(estimate)}
-
-    def send() -> CopyResult:
-        return copy_image(read, wanted, write, tags, platform, journal_dir=bench.store.journal, progress=bench.progress)
-
-    done = kill_proof(bench, send)
-    return {
-        "source": source,
-        "target": f"{goal.registry}/{goal.repository}:{tags[0]}",
-        "digest": done.digest,
-        **figures(estimate),
-        "bytes_sent": done.bytes_sent,
-        "seconds": round(done.seconds, 3),
-    }
-
-
-def figures(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "blobs": estimate.blobs,
-        "size": size(estimate.size),
-        "missing_blobs": estimate.missing_blobs,
-        "missing_size": size(estimate.missing_size),
-    }
-
-
-def confirm(missing: int) -> None:
-    """Ask before gigabytes move. Raises Refused."""
-    if missing < ASK_FROM:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(f"{size(missing)} would be copied", "--yes to go on without being asked")
-    sys.stderr.write(f"copy {size(missing)}? [y/N] ")
-    if input().strip().lower() not in ("y", "yes"):
-        raise Refused("not copied", "--dry-run shows the estimate")
-
-
-def kill_proof(bench: Workbench, work: Callable[[], T]) -> T:
-    """A long transfer, in a child that finishes its chunks even when this process is killed."""
-    from images.registry.survive import surviving
-
-    bench.registries.close()  # a fork must not share connections
-    return surviving(work)
 
 
 def licence_notice(bench: Workbench, resolved: Resolved) -> None:

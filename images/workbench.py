@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from images.progress import Progress, Silent
 from images.store import Store, open_store
@@ -15,6 +16,8 @@ from profiles.settings import settings
 if TYPE_CHECKING:
     from images.checkout import Checkout
     from images.registry.registries import Registries
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Workbench:
 
         version: str = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]["version"]
         return version
+
+    def kill_proof(self, work: Callable[[], T]) -> T:
+        """Do a long transfer in a child that finishes its chunks even when this process is killed.
+
+        Raises what `work` raises, StoppedEarly after Ctrl-C.
+        """
+        from images.registry.survive import surviving
+
+        self.registries.close()  # a fork must not share connections
+        return surviving(work)
 
 
 def open_workbench(root: Path, progress: Progress, **flags: str) -> Workbench:

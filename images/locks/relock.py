@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from images.locks.lock import changes, make
+from images.locks.wheels import canonical_name
 from images.workbench import Workbench
 from profiles import lock as files
 from profiles.errors import WrongInput
@@ -39,7 +40,9 @@ def read_packages(path: str) -> Mapping[str, str]:
     """`pip list --format=json` of a base: name -> version. Raises WrongInput."""
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {str(row["name"]).lower().replace("_", "-"): str(row["version"]) for row in rows}
+        if not isinstance(rows, list):
+            raise TypeError
+        return {canonical_name(str(row["name"])): str(row["version"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError):
         raise WrongInput(
             f"{path} is not the output of pip list --format=json",
