@@ -79,7 +79,7 @@ def resolve_profile(
         version=bench.version,
         platform=chosen,
         compression="zstd" if packed == "zstd" else "gzip",
-        driver_floor=locked.driver_floor,
+        driver=locked.driver,
     )
     return Resolved(profile, plan, image, sources, locked, bench)
 

@@ -14,6 +14,7 @@ from images.locks.wheels import Pin
 from images.plan import APP, BIN, HOME, SITE, Base, Config, Foundation, ImagePlan, Input, Layer, Wheel
 
 if TYPE_CHECKING:
+    from profiles.bases import DriverFloor
     from profiles.schema import Profile
 
 HEAVY = 50_000_000  # bytes; a wheel from this size on has a layer of its own, so that a small bump does not resend it
@@ -29,14 +30,14 @@ def resolve(
     version: str,
     platform: str = "linux/amd64",
     compression: Literal["gzip", "zstd"] = "gzip",
-    driver_floor: int | None = None,
+    driver: DriverFloor | None = None,
 ) -> tuple[ImagePlan, Sources]:
     """The plan of one platform's image, and where the content of its files comes from.
 
     Raises Refused when a file or value looks like a secret, WrongInput for files that cannot be in a layer.
     """
     sources = Sources(checkout.root)
-    scripts = script_inputs(profile, version, base, base_entrypoint, sources, driver_floor)
+    scripts = script_inputs(profile, version, base, base_entrypoint, sources, driver)
     trainer = tree.tree(checkout.root, "trainer", f"{APP}/trainer")
     plan = ImagePlan(
         profile=profile.name,
@@ -71,7 +72,7 @@ def script_inputs(
     base: Base,
     base_entrypoint: Sequence[str],
     sources: Sources,
-    driver_floor: int | None,
+    driver: DriverFloor | None,
 ) -> tuple[Input, ...]:
     """The run scripts, the profile as the trainer sees it, and the .pth file that lets Python find what we added.
 
@@ -84,7 +85,7 @@ def script_inputs(
             name = template.name.removesuffix(".j2").removesuffix(".sh").removesuffix(".py")
             text = render_script(template, profile, base_entrypoint)
             found.append(sources.render(f"run/{template.name}", f"{BIN}/{name}", text, 0o755))
-    facts = json.dumps(baked_profile(profile, version, driver_floor), indent=1, sort_keys=True, ensure_ascii=False)
+    facts = json.dumps(baked_profile(profile, version, driver), indent=1, sort_keys=True, ensure_ascii=False)
     found.append(sources.render("profile.json", f"{HOME}/profile.json", facts + "\n"))
     found.append(sources.render("stoker.pth", f"{base.site_packages}/stoker.pth", f"/{APP}\n/{SITE}\n"))
     return tuple(sorted(found, key=lambda one: one.target))
@@ -101,7 +102,7 @@ def render_script(template: Path, profile: Profile, base_entrypoint: Sequence[st
     return env.from_string(text).render(profile=profile, base_entrypoint=list(base_entrypoint))
 
 
-def baked_profile(profile: Profile, version: str, driver_floor: int | None) -> dict[str, Any]:
+def baked_profile(profile: Profile, version: str, driver: DriverFloor | None) -> dict[str, Any]:
     """What the run scripts and the trainer need of the profile and the GPU table, as one file beside them."""
     gpu = None
     if profile.gpu is not None:
@@ -121,7 +122,8 @@ def baked_profile(profile: Profile, version: str, driver_floor: int | None) -> d
         "precision": profile.precision,
         "parallelism": profile.parallelism.model_dump(),
         "attention": profile.attention,
-        "driver_floor": driver_floor,
+        "driver_floor": driver.branch if driver else None,
+        "driver_compat": list(driver.compat) if driver else [],
         "volume": profile.volume,
         "trainer": profile.trainer,
     }

@@ -28,10 +28,21 @@ def check(profile: Mapping[str, Any], driver: Driver, require_gpu: bool) -> list
         if require_gpu:
             raise TrainerError(what, f"start the container with --gpus all, or rent a GPU host; {SKIP}", OUTSIDE_FAILED)
         return [what]
-    if floor and driver.branch and driver.branch < floor:
+    if floor and driver.branch and driver.branch < floor and not _compatible(driver, profile):
         what = f"the host's NVIDIA driver is {driver.describe()}, profile {name} needs R{floor} or newer"
         raise TrainerError(what, f"rent a host with driver {floor}+, or use an older base; {SKIP}", OUTSIDE_FAILED)
     return _differences(gpu, driver)
+
+
+def _compatible(driver: Driver, profile: Mapping[str, Any]) -> bool:
+    """Older branches of data-centre drivers run a newer CUDA 12 through the image's compat libraries, each from a
+    minor version on (NVIDIA release notes 24.10). GeForce has none: its profiles list none."""
+    have = _numbers(driver.version or "")
+    return any(have[:1] == need[:1] and have >= need for need in map(_numbers, profile.get("driver_compat") or ()))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _differences(gpu: Mapping[str, Any], driver: Driver) -> list[str]:

@@ -15,6 +15,7 @@ from profiles.errors import CheckFailed
 
 if TYPE_CHECKING:
     from images.oci.reference import Reference
+    from profiles.bases import DriverFloor
     from profiles.lock import DebianBase, Lock, LockedLayer, RegistryBase
     from profiles.schema import Profile
 
@@ -23,14 +24,14 @@ DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What a build needs of a lock, for one platform. python: minor version; driver_floor: NVIDIA branch or None."""
+    """What a build needs of a lock, for one platform. python: minor version; driver: what a host must have."""
 
     digest: str | None
     index_digest: str | None
     python: str
     pins: tuple[Pin, ...]
     packages: Mapping[str, str] = field(default_factory=dict)  # of a Debian base
-    driver_floor: int | None = None
+    driver: DriverFloor | None = None
     layers: tuple[LockedLayer, ...] = ()
 
 
@@ -102,7 +103,7 @@ def view(profile: Profile, lock: Lock, platform: str) -> Locked:
         base.index_digest,
         python_minor({k: v for k, v in base.facts.items() if v}, facts.python.value),
         pins,
-        driver_floor=floor.branch if floor else None,
+        driver=floor,
         layers=layers,
     )
 

@@ -77,6 +77,19 @@ def test_a_driver_below_the_floor_is_refused_with_both_numbers(libcuda, tmp_path
     assert skipped.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("compat", "runs"), [(["535.86"], True), (["535.183"], False), (["525.85"], False), ([], False)]
+)
+def test_an_older_data_centre_branch_runs_from_its_own_minor_version_on(libcuda, compat, runs):
+    libcuda(12020, "535.129.03")
+    wanted = {**profile(575), "driver_compat": compat}
+    if runs:
+        assert preflight.check(wanted, driver.read(), require_gpu=True) == []
+    else:
+        with pytest.raises(TrainerError, match="R575"):
+            preflight.check(wanted, driver.read(), require_gpu=True)
+
+
 @pytest.mark.parametrize("floor", [None, 535, 530])
 def test_a_driver_at_or_above_the_floor_passes(libcuda, floor):
     libcuda(12020, "535.129.03")
