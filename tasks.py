@@ -255,14 +255,25 @@ def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: boo
 
 @task(
     "Images",
-    help={"days": "Keep what was used in the last N days.", "all": "Everything.", "dry-run": DRY, "json": JSON},
+    help={
+        "days": "Keep what was used in the last N days.",
+        "all": "Everything.",
+        "engine": "Also in the local Docker engine: our images that are no longer kept here.",
+        "dry-run": DRY,
+        "json": JSON,
+    },
 )
-def prune(c: Context, days: int = 14, all: bool = False, dry_run: bool = False, json: bool = False) -> None:
+def prune(
+    c: Context, days: int = 14, all: bool = False, engine: bool = False, dry_run: bool = False, json: bool = False
+) -> None:
     """Remove images, blobs and caches nobody needs."""
     from cli import show as shown
     from images.checks.prune import prune_store
+    from images.checks.prune_engine import prune_engine
 
-    shown.pairs(prune_store(bench(json), 0 if all else days, dry_run), json)
+    work = bench(json)
+    found = prune_store(work, 0 if all else days, dry_run)
+    shown.pairs({**found, **(prune_engine(work, dry_run) if engine else {})}, json)
 
 
 @task("Develop", help={"fast": "Only what takes under two minutes.", "k": "pytest's -k."})

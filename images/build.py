@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from images.bases.base import BaseImage, load
 from images.builders.image import Image, keep
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from images.layers.blob import LayerBlob
     from images.registry.repository import Repository
     from profiles.schema import Profile
-
-Compression = Literal["gzip", "zstd"]
 
 
 @dataclass(frozen=True)

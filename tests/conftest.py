@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from images import system
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from images.builders.image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# No example has a time limit: these machines are shared, and a slow one is no failure.
+hypothesis.settings.register_profile("stoker", deadline=None)
+hypothesis.settings.load_profile("stoker")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

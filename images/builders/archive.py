@@ -12,7 +12,6 @@ from typing import IO
 from images.oci.digest import CHUNK, hex_of
 from images.oci.layout import Layout
 from images.oci.manifest import Manifest, canonical
-from images.store import Store
 
 BLOCK = 512
 
@@ -61,8 +60,3 @@ def pieces(stream: IO[bytes]) -> Iterator[bytes]:
 def engine_name(tag: str, registry: str | None) -> str:
     """What an image is called in the engine: as in its registry, or `stoker:<tag>`."""
     return f"{registry or 'stoker'}:{tag}"
-
-
-def complete(manifest: Manifest, store: Store) -> bool:
-    """Whether the store holds every blob of the image."""
-    return not store.layout.missing(manifest)

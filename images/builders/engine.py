@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BASE = "stoker-base"  # repository, inside the engine, of bootstrapped bases
 FOUNDATION = "stoker-foundation"  # and of foundations
 PLAN_LABEL = "stoker.plan"  # every image we build has it
+SMOKE_LABEL = "stoker.smoke"  # every volume a smoke test makes has it
 PIECE = 1 << 20
 START_SECONDS = 10.0  # systemd needs about two to start a fresh engine
 DEFAULT = "unix:///var/run/docker.sock"
@@ -260,6 +261,16 @@ class Engine:
                     continue
             freed += int(image.get("Size", 0))
         return freed
+
+    def sweep(self) -> int:
+        """Removes what a killed `smoke` left behind: our stopped containers and their volumes. Returns how many."""
+        with translated("removing leftovers"):
+            gone = self.api.prune_containers({"label": f"{PLAN_LABEL}=run"})["ContainersDeleted"] or []
+            volumes = self.api.volumes({"label": SMOKE_LABEL})["Volumes"] or []
+            for volume in volumes:
+                with suppress(OutsideFailed), translated("removing a volume"):  # a running smoke still uses it
+                    self.api.remove_volume(volume["Name"])
+        return len(gone)
 
 
 class Layers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from images.oci.manifest import Descriptor, Manifest
+from images.oci.manifest import Manifest
 from images.plan import ImagePlan
 from images.store import Store
 
@@ -31,11 +31,6 @@ class Image:
     @property
     def digest(self) -> str:
         return self.manifest.digest
-
-    @property
-    def own_layers(self) -> list[Descriptor]:
-        """The layers the store holds: ours, and a bootstrapped base's."""
-        return [layer for layer in self.manifest.layers if self.store.layout.has(layer.digest)]
 
     @property
     def size(self) -> int:

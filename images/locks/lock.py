@@ -42,11 +42,6 @@ def base_reference(profile: Profile) -> Reference:
     return parse(profile.base.name)
 
 
-def lock_name(profile: Profile, base_tag: str | None) -> str:
-    """A profile with another base tag has a lock of its own: `h100-fp8@24.10-py3` beside `h100-fp8`."""
-    return profile.name if base_tag is None else f"{profile.name}-{base_tag}"
-
-
 def locked_for(bench: Workbench, profile: Profile, platform: str, must_be_locked: bool) -> Locked:
     """The lock of a profile, as committed, else as resolved on this machine before, else resolved now.
 

@@ -70,7 +70,7 @@ def test_a_driver_below_the_floor_is_refused_with_both_numbers(libcuda, tmp_path
     (tmp_path / "profile.json").write_text(json.dumps(profile(580)))
     began = time.monotonic()
     done = trainer("preflight", "--profile", str(tmp_path / "profile.json"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert done.returncode == 3
     assert "535.129.03 (CUDA up to 12.2)" in done.stderr and "R580" in done.stderr and "Traceback" not in done.stderr
     skipped = trainer("preflight", "--profile", str(tmp_path / "profile.json"), STOKER_SKIP_DRIVER_CHECK="1")

@@ -48,15 +48,17 @@ def test_a_damaged_memo_is_as_good_as_none(tmp_path: Path):
     assert debian.recall("bookworm", (), store) is None
 
 
+@pytest.fixture(scope="module")
+def members(cpu_image: tuple[Workbench, Resolved, Image]) -> dict[str, tarfile.TarInfo]:
+    """Path -> tar entry of the real base."""
+    bench, resolved, _ = cpu_image
+    [layer] = resolved.base.manifest.layers
+    with tarfile.open(bench.store.layout.blob_path(layer.digest), "r:gz") as tar:
+        return {member.name.removeprefix("./"): member for member in tar}
+
+
 @pytest.mark.slow
 class TestRealBase:
-    @pytest.fixture(scope="class")
-    def members(self, cpu_image: tuple[Workbench, Resolved, Image]) -> dict[str, tarfile.TarInfo]:
-        bench, resolved, _ = cpu_image
-        [layer] = resolved.base.manifest.layers
-        with tarfile.open(bench.store.layout.blob_path(layer.digest), "r:gz") as tar:
-            return {member.name.removeprefix("./"): member for member in tar}
-
     @pytest.mark.parametrize(
         "path", ["etc/resolv.conf", "etc/hostname", "etc/machine-id", "var/log/dpkg.log", "stoker-packages"]
     )
