@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from images import git
 
 # What decides an image: a change anywhere else (README, tests) does not make the tree dirty.
 DECIDES = ("profiles", "images", "templates", "trainer", "pyproject.toml")
@@ -28,24 +29,13 @@ class Checkout:
         return datetime.fromtimestamp(self.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def git(root: Path, *args: str) -> str | None:
-    """git's output, or None when git or the repository is missing."""
-    # The caller's locale and git settings must not change what we read.
-    env = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(["git", "-C", str(root), *args], env=env, capture_output=True, text=True)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def read(root: Path) -> Checkout:
     """The checkout at `root`. Outside git: no commit, epoch from SOURCE_DATE_EPOCH or 0, dirty."""
-    head = git(root, "log", "-1", "--format=%H %ct", "--no-show-signature")
+    head = git.output(root, "log", "-1", "--format=%H %ct", "--no-show-signature")
     # https://reproducible-builds.org/specs/source-date-epoch/: an explicit epoch outranks the commit's time.
     forced = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not head:
         return Checkout(root, NO_COMMIT, int(forced) if forced.isdigit() else 0, True)
-    commit, epoch = head.split()
-    changed = git(root, "status", "--porcelain", "--", *DECIDES)
+    commit, epoch = head.decode().split()
+    changed = git.output(root, "status", "--porcelain", "--", *DECIDES)
     return Checkout(root, commit, int(forced) if forced.isdigit() else int(epoch), bool(changed))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from images import git
 from images.checks.subject import OURS, PREFIX, Subject, base_config
 from images.layers.names import MOUNTED
 from images.oci import media
@@ -125,12 +126,10 @@ def created_faults(subject: Subject, root: Path) -> list[str]:
 
 def commit_time(root: Path, revision: str) -> str | None:
     """RFC 3339 time of a commit this checkout has. A dirty tree has its commit's time too."""
-    from images.checkout import git
-
     commit = revision.removesuffix("-dirty")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
         return None
-    found = git(root, "log", "-1", "--format=%ct", "--no-show-signature", commit)
+    found = git.output(root, "log", "-1", "--format=%ct", "--no-show-signature", commit)
     return datetime.fromtimestamp(int(found), UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if found else None
 
 

@@ -10,17 +10,14 @@ import hashlib
 import os
 import posixpath
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from images import git
 from images.layers import names
 from images.layers.tar import PIECE
 from images.plan import Input
 from profiles.errors import WrongInput
-
-# Set inside git hooks; they would make git look at another repository than the checkout's.
-GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
 def tree(root: Path, folder: str, target: str) -> tuple[Input, ...]:
@@ -59,14 +56,8 @@ def decoded(path: bytes) -> str:
 
 def from_git(root: Path, folder: str) -> list[bytes] | None:
     """Paths below `folder` as git sees them, or None where git has nothing to say (no git, no checkout, ignored)."""
-    settings = ["-c", f"safe.directory={root.resolve()}", "-c", "core.fsmonitor=false"]
-    command = ["git", *settings, "ls-files", "-z", "-co", "--exclude-standard", "--", "."]
-    env = {key: value for key, value in os.environ.items() if key not in GIT_PLACES}
-    try:
-        done = subprocess.run(command, cwd=at(root, folder), env=env, capture_output=True)
-    except FileNotFoundError:
-        return None
-    return [path for path in done.stdout.split(b"\0") if path] or None if done.returncode == 0 else None
+    listed = git.output(at(root, folder), "ls-files", "-z", "-co", "--exclude-standard", "--", ".")
+    return None if listed is None else [path for path in listed.split(b"\0") if path] or None
 
 
 def walked(folder: Path) -> Iterator[Path]:

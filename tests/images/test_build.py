@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -215,3 +216,24 @@ class TestPlan:
         outcomes = [(one.communicate()[0], one.returncode) for one in running]
         assert [code for _, code in outcomes] == [0, 0]
         assert len({json.loads(out)[0]["digest"] for out, _ in outcomes}) == 1
+
+
+class TestCheckout:
+    def test_one_of_another_owner_is_read_all_the_same(self, small: Project):
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        for path in (small.root, *small.root.rglob("*")):
+            os.chown(path, 65534, 65534, follow_symlinks=False)
+        [row] = small.json("build", "--profile", "small", "--dry-run")
+        assert f"g{small.git('-c', 'safe.directory=*', 'rev-parse', 'HEAD')[:12]}-" in row["tag"]
+
+    def test_inside_a_git_hook_the_hooks_repository_is_not_taken_for_ours(self, small: Project, tmp_path: Path):
+        other = tmp_path / "other"
+        subprocess.run(["git", "init", "-q", str(other)], check=True)
+        [row] = small.json("build", "--profile", "small", "--dry-run", GIT_DIR=str(other / ".git"))
+        assert f"g{small.git('rev-parse', 'HEAD')[:12]}-" in row["tag"]
+
+    def test_without_git_it_says_so_in_the_tag(self, small: Project, tmp_path: Path):
+        (tmp_path / "bin").mkdir()
+        [row] = small.json("build", "--profile", "small", "--dry-run", PATH=str(tmp_path / "bin"))
+        assert row["tag"].startswith("small-0.1.0-g000000000000-dirty-")
