@@ -248,7 +248,10 @@ def smoke(c: Context, profile: str = "", ref: str = "", gpus: int = 0, json: boo
     """Start the image in a real container: train, kill, resume, compare."""
     from cli import show as shown
     from images.checks.smoke import smoke_image
+    from profiles.errors import WrongInput
 
+    if gpus < 0:
+        raise WrongInput(f"--gpus {gpus} is no number of GPUs", "--gpus 1; left out, the profile decides")
     work = bench(json)
     shown.findings(smoke_image(work, profile or (default(work) if not ref else ""), ref or None, gpus), json)
 
@@ -270,7 +273,10 @@ def prune(
     from cli import show as shown
     from images.checks.prune import prune_store
     from images.checks.prune_engine import prune_engine
+    from profiles.errors import WrongInput
 
+    if days < 0:
+        raise WrongInput(f"--days {days} lies in the future", "--days 14, or --all")
     work = bench(json)
     found = prune_store(work, 0 if all else days, dry_run)
     shown.pairs({**found, **(prune_engine(work, dry_run) if engine else {})}, json)
@@ -293,7 +299,7 @@ def lint(c: Context) -> None:
 
 
 @task("Develop", name="bench", positional=["name"], help={"name": "A script of bench/, without .py."})
-def bench_task(c: Context, name: str = "images") -> None:
+def bench_task(c: Context, name: str) -> None:
     """Run a benchmark of bench/; results go to bench/results/."""
     from cli import develop
 

@@ -38,7 +38,8 @@ def bench(name: str) -> None:
     """One benchmark script."""
     script = ROOT / "bench" / f"{name}.py"
     if not script.exists():
-        known = ", ".join(sorted(path.stem for path in script.parent.glob("*.py")))
+        scripts = (path for path in script.parent.glob("*.py") if "__main__" in path.read_text("utf-8"))
+        known = ", ".join(sorted(path.stem for path in scripts))
         print(f"error: no benchmark {name}\n  next: choose one of {known}", file=sys.stderr)
         raise SystemExit(2)
     run(BIN / "python", script)

@@ -5,6 +5,7 @@ Invoke itself does the parsing; this file changes only how it lists and how it e
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -16,8 +17,10 @@ from typing import Any, cast
 from invoke import tasks as invoke_tasks
 from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
+from invoke.parser.context import ParserContext
 from invoke.program import Program as InvokeProgram
 
+STOPPED = "\nstopped; the same command goes on where this one was"
 GROUPS = ("See", "Images", "Check", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
 
@@ -39,23 +42,23 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> Any:
-        debug = "--debug" in sys.argv
         try:
             return body(*args, **kwargs)
         except KeyboardInterrupt:
-            raise Exit("\nstopped; the same command goes on where this one was", 75) from None
+            raise Exit(STOPPED, 75) from None
+        except Exit:
+            raise
         except BrokenPipeError:  # `./inv images | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=0) from None
         except OSError as error:
-            if debug:
-                raise
-            raise Exit(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), 3) from None
+            traceback_wanted()
+            what = f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ")
+            raise Exit(f"{what}\n  next: {cure(error)}", 3) from None
         except Exception as error:
             from profiles.errors import StokerError
 
-            if debug or isinstance(error, Exit):
-                raise
+            traceback_wanted()
             if isinstance(error, StokerError):
                 hint = f"\n  next: {error.next_step}" if error.next_step else ""
                 raise Exit(f"error: {error.what}{hint}", error.exit_code) from None
@@ -65,6 +68,23 @@ def guarded(body: Callable[..., Any]) -> Callable[..., Any]:
             ) from None
 
     return run
+
+
+def traceback_wanted() -> None:
+    """With --debug the traceback comes first; the error's line and exit code are the same."""
+    if "--debug" in sys.argv:
+        import traceback
+
+        traceback.print_exc()
+
+
+def cure(error: OSError) -> str:
+    """What to do about an error of the system that no task has words for."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space (./inv prune), then run the same command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "check who may write there; STOKER_HOME=FOLDER keeps the state elsewhere"
+    return "check that path, then run the same command again"
 
 
 class Program(InvokeProgram):
@@ -105,24 +125,48 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except ParseError as error:
-        raise Exit(f"error: {error}\n  next: {nearest(str(error))}", 2) from None
+        raise Exit(f"error: {error}\n  next: {nearest(str(error), error.context)}", 2) from None
+    except ValueError as error:  # Invoke calls int() on what stands behind --days
+        wrong = str(error).rpartition(": ")[2]
+        raise Exit(f"error: {wrong} is no whole number\n  next: ./inv --help TASK shows a task's options", 2) from None
+    except KeyboardInterrupt:
+        raise Exit(STOPPED, 75) from None
 
 
-def nearest(message: str) -> str:
-    """A hint for a mistyped task name."""
+def nearest(message: str, context: ParserContext | None = None) -> str:
+    """A hint for a mistyped task or flag, or for what is missing."""
     import difflib
 
     wrong = message.split("'")[1] if message.count("'") >= 2 else ""
-    close = difflib.get_close_matches(wrong, registry, n=1)
+    if wrong in registry:  # named rightly, but without its arguments
+        return f"./inv --help {wrong} shows what it takes"
+    known = list(context.flags) if context is not None and wrong.startswith("-") else list(registry)
+    close = difflib.get_close_matches(wrong, known, n=1)
     return f"did you mean {close[0]}?" if close else "./inv --list shows the tasks, ./inv --help TASK its options"
 
 
-def main() -> None:
-    """Run the tasks of tasks.py."""
-    import tasks
+def help_first(argv: list[str]) -> list[str]:
+    """`TASK --help` as `--help TASK`: Invoke would ask for the task's arguments before it listens."""
+    named = next((word for word in argv[1:] if word in registry), None)
+    return [argv[0], "--help", named] if named and {"--help", "-h"} & set(argv[1:]) else argv
 
-    collection = Collection.from_module(tasks)
-    Program(namespace=collection, name="stoker", binary="./inv", binary_names=["inv"], version=tasks.VERSION).run()
+
+def main() -> None:
+    """Run the tasks of tasks.py. Ctrl-C, whenever it comes, ends with 75: the same command goes on."""
+    try:
+        import tasks
+
+        program = Program(
+            namespace=Collection.from_module(tasks),
+            name="stoker",
+            binary="./inv",
+            binary_names=["inv"],
+            version=tasks.VERSION,
+        )
+        program.run(help_first(sys.argv))
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        sys.exit(75)
 
 
 if __name__ == "__main__":

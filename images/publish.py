@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from images.build import Resolved, build, resolve_profile
 from images.builders.image import Image
+from images.checkout import NO_COMMIT
 from images.progress import size
 from images.workbench import Workbench
-from profiles.errors import Refused, WrongInput
+from profiles.errors import OutsideFailed, Refused, WrongInput
 
 if TYPE_CHECKING:
     from images.registry.push import PushResult
@@ -23,6 +24,14 @@ KILL_PROOF_FROM = 8_000_000  # bytes still to send; below, starting anew costs l
 
 
 BUILDERS = ("append", "buildkit")
+CHANGED = (
+    "the checkout differs from its commit; this image could never be built again",
+    "commit first, or push it all the same: --allow-dirty (the tag says -dirty)",
+)
+UNKNOWN_COMMIT = (
+    "no commit is known (no git here, or no git checkout); nobody could tell what this image was built from",
+    "install git and build from a clone, or push it all the same: --allow-dirty (the tag says -dirty)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,14 @@ def refuse(resolved: Resolved, wish: Wish) -> None:
     """A dirty tree is not pushed unless told: nobody could build that image again."""
     if wish.push and resolved.plan.dirty and not wish.allow_dirty and not wish.dry_run:
         raise Refused(
-            "the checkout differs from its commit; this image could never be built again",
-            "commit first, or push it all the same: --allow-dirty (the tag says -dirty)",
+            *(UNKNOWN_COMMIT if resolved.bench.checkout.commit == NO_COMMIT else CHANGED),
         )
-    if wish.sign and not Path(wish.sign).is_file():
-        raise WrongInput(f"no key file {wish.sign}", "openssl ecparam -genkey -name prime256v1 -noout -out key.pem")
+    if wish.sign:
+        from images.checks.keys import private_key
+
+        if not wish.push:
+            raise WrongInput("--sign signs what is pushed, and nothing is", "add --push, or leave --sign out")
+        private_key(Path(wish.sign))  # a wrong key must not be found after the image is in the registry, unsigned
 
 
 def carry_out(bench: Workbench, group: Sequence[Resolved], wish: Wish) -> list[dict[str, Any]]:
@@ -108,9 +120,9 @@ def target_of(bench: Workbench) -> Repository:
 
     reference = parse(bench.settings["registry"])
     if reference.tag not in (None, "latest") or reference.digest:
-        raise WrongInput(
-            f"{bench.settings['registry']} names a tag", "give HOST[:PORT]/NAME: the tag comes from the plan"
-        )
+        named = bench.settings["registry"]
+        what = "names a tag" if "/" in named else "names no repository"
+        raise WrongInput(f"{named} {what}", "give HOST[:PORT]/NAME: the tag comes from the plan")
     return bench.registries.repository(reference)
 
 
@@ -148,6 +160,7 @@ def row_of(image: Image, resolved: Resolved, seconds: float) -> dict[str, Any]:
 def publish(bench: Workbench, image: Image, resolved: Resolved, target: Repository, wish: Wish) -> dict[str, Any]:
     """Push the image, then its SBOM and signature, which name it by digest."""
     from images.checks.sbom import attach_to
+    from images.registry.errors import DigestMismatch, RegistryError
     from images.registry.push import push_image
     from images.registry.record import Record
 
@@ -168,7 +181,12 @@ def publish(bench: Workbench, image: Image, resolved: Resolved, target: Reposito
 
     known = record.known(target.transport.host, target.name)
     waiting = sum(layer.size for layer in image.manifest.layers if layer.digest not in known)
-    result = bench.kill_proof(send) if waiting >= KILL_PROOF_FROM else send()
+    try:
+        result = bench.kill_proof(send) if waiting >= KILL_PROOF_FROM else send()
+    except RegistryError as failure:
+        if isinstance(failure, DigestMismatch) or "DIGEST_INVALID" in failure.codes:
+            drop_damaged(image)
+        raise
     attach_to(target, image, resolved)
     if wish.sign:
         from images.checks.sign import sign_image
@@ -181,6 +199,27 @@ def publish(bench: Workbench, image: Image, resolved: Resolved, target: Reposito
         "bytes_sent": result.bytes_sent,
         "push_seconds": round(result.seconds, 3),
     }
+
+
+def drop_damaged(image: Image) -> None:
+    """A registry has found other bytes than the digest says. Raises OutsideFailed when the file here is to blame.
+
+    It is removed, so that the next build makes the layer again; a push by itself never reads a layer twice.
+    """
+    from images.oci import digest as digests
+
+    layout = image.store.layout
+    for layer in image.manifest.layers:
+        if not layout.has(layer.digest):
+            continue
+        with layout.open(layer.digest) as stream:
+            found, _ = digests.of_stream(stream)
+        if found != layer.digest:
+            layout.blob_path(layer.digest).unlink(missing_ok=True)
+            raise OutsideFailed(
+                f"the layer {layer.digest[:19]}... was damaged on this machine's disk; it has been removed",
+                "run the same command again: the layer is made anew",
+            )
 
 
 def by_engine(bench: Workbench, resolved: Resolved, target: Repository | None, wish: Wish) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from profiles.errors import WrongInput
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Key = tuple[str | int, ...]
+MAX_DEPTH = 40  # a profile has some five
 MAX_NODES = 20_000  # a profile has some fifty; aliases can multiply nodes without end
 
 
@@ -111,6 +112,8 @@ def parse(text: str, shown: str) -> Document:
         raise WrongInput(f"{where}: {error.problem or 'not YAML'}", "correct the YAML there") from None
     except yaml.YAMLError as error:
         raise WrongInput(f"{shown}: {' '.join(str(error).split())}", "correct the YAML there") from None
+    except RecursionError:
+        raise WrongInput(f"{shown}: nested too deep", "a profile is flat: take brackets out") from None
     places: dict[Key, Place] = {(): Place(shown, 1, 1)}
     collect(node, (), shown, places)
     return Document(values, places)
@@ -129,6 +132,8 @@ def check(node: yaml.Node, shown: str) -> None:
             raise WrongInput(f"{at(item, shown)}: the anchor contains itself", "write the value out")
         if seen > MAX_NODES:
             raise WrongInput(f"{shown}: more than {MAX_NODES} values", "take aliases out: a profile is small")
+        if len(parents) > MAX_DEPTH:
+            raise WrongInput(f"{at(item, shown)}: nested too deep", "a profile is flat: take brackets out")
         inside = (*parents, id(item))
         if isinstance(item, yaml.MappingNode):
             check_keys(item, shown)

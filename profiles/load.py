@@ -47,7 +47,7 @@ def parse(name_or_path: str, *, folder: Path | None = None) -> Profile:
             f"profile `{path.stem}` is only there to be extended", "write `extends:` in a profile of yours"
         )
     values = {key: value for key, value in document.values.items() if key not in OWN_KEYS}
-    return validate(path.stem, Document(values, document.places))
+    return validate(named(path), Document(values, document.places))
 
 
 def names(folder: Path | None = None) -> list[str]:
@@ -133,6 +133,19 @@ def extended(parent: Any, beside: Path, place: str) -> Path:
     raise WrongInput(
         f"{place}: unknown profile `{parent}` to extend",
         f"did you mean `{near}`?" if near else "name a profile of this folder, of shared/, or a shipped one",
+    )
+
+
+def named(path: Path) -> str:
+    """The profile's name: its file's, which becomes a part of tags. Raises WrongInput when it cannot."""
+    import re
+
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        return path.stem
+    near = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("._-")
+    raise WrongInput(
+        f"{shorten(path)}: `{path.stem}` cannot be a part of a tag, and a profile's name is",
+        f"rename the file: {near}{path.suffix}" if near else "rename the file to letters, digits and . _ -",
     )
 
 

@@ -114,13 +114,21 @@ def read(profile: str, folder: Path | None = None) -> Lock | None:
         where = ".".join(str(part) for part in first["loc"])
         raise WrongInput(
             f"{shorten(path)} is no lock of this version: {where or 'file'}: {first['msg']}",
-            f"lock again: inv lock --profile {profile}",
+            f"lock again: ./inv lock --profile {profile}",
         ) from None
     if lock.profile != profile:
         raise WrongInput(
-            f"{shorten(path)} is the lock of `{lock.profile}`", f"lock again: inv lock --profile {profile}"
+            f"{shorten(path)} is the lock of `{lock.profile}`", f"lock again: ./inv lock --profile {profile}"
         )
     return lock
+
+
+def read_good(profile: str, folder: Path | None = None) -> Lock | None:
+    """The lock of a profile; None without one, and for a damaged one: for whoever is about to write it anew."""
+    try:
+        return read(profile, folder)
+    except WrongInput:
+        return None
 
 
 def text(lock: Lock) -> str:

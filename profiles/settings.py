@@ -48,6 +48,8 @@ def from_file(path: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise WrongInput("stoker.yaml must hold `name: value` lines", f"it may set {', '.join(KNOWN)}")
     for name, entry in value.items():
-        if name not in KNOWN or isinstance(entry, (dict, list)):
+        if name not in KNOWN:
             raise WrongInput(f"stoker.yaml: {name!r} is not a setting", f"it may set {', '.join(KNOWN)}")
+        if isinstance(entry, (dict, list)):
+            raise WrongInput(f"stoker.yaml: `{name}` must be one text", f"{name} is {KNOWN[name]}")
     return {str(name): str(entry) for name, entry in value.items() if entry is not None}

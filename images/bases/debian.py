@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from images import system
 from images.oci import digest as digests
 from images.oci import media
 from images.oci.manifest import Descriptor, Manifest, build, canonical
-from images.progress import Progress
+from images.progress import Progress, size
 from images.store import Store
 from profiles.errors import OutsideFailed, StokerError, WrongInput
 
@@ -33,6 +36,7 @@ VOLATILE = (
     "/var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/debconf/*-old "
     "/var/lib/dpkg/*-old /var/cache/apt/archives/lock /var/lib/apt/lists/lock /etc/apt/sources.list.d/*"
 )
+ROOM = 300_000_000  # bytes: the tar of a minbase with Python, and the layer it becomes
 NO_DOCS = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 
 
@@ -103,26 +107,54 @@ def bootstrap(suite: str, packages: tuple[str, ...], store: Store, progress: Pro
     with tempfile.TemporaryDirectory(dir=store.folder("tmp"), prefix="base-") as folder:
         tar = Path(folder) / "root.tar"
         progress.say(f"bootstrapping Debian {suite} with mmdebstrap (about half a minute)")
-        run = subprocess.run(
-            command(program, suite, packages, tar),
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            umask=0o022,
-        )
-        if run.returncode:
-            lines = [line for line in run.stderr.splitlines() if line.startswith("E:")] or run.stderr.splitlines()
-            raise OutsideFailed(
-                f"mmdebstrap could not bootstrap {suite}: {(lines or ['no message'])[0]}",
-                f"check that {sources(suite)} is reachable, then run the same command again",
-            )
+        code, said = run_apart(command(program, suite, packages, tar), env)
+        if code:
+            raise failed(suite, said, store.root)
         versions = dict(line.split("\t") for line in (Path(folder) / "stoker-packages").read_text().splitlines())
         manifest, diff_id = as_image(tar, suite, store, progress)
     done = Bootstrapped(suite, manifest.digest, diff_id, versions)
     remember(done, packages, store)
     return done
+
+
+def run_apart(command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and standard error of a program in a process group of its own.
+
+    When mmdebstrap cannot write its tar (full disk), it sends SIGHUP to its whole process group: to us and to the
+    script that called us, if we shared it. Ctrl-C then does not reach it by itself and is handed on.
+    """
+    with subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        umask=0o022,
+        process_group=0,
+    ) as running:
+        try:
+            said = running.communicate()[1]
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGINT)
+            raise
+    return running.returncode, said
+
+
+def failed(suite: str, said: str, folder: Path) -> OutsideFailed:
+    """What mmdebstrap's words mean; a full disk is named, as mmdebstrap itself only says that it failed."""
+    free = shutil.disk_usage(folder).free
+    if "No space left" in said or free < ROOM:
+        return OutsideFailed(
+            f"no space left: a Debian base needs some {size(ROOM)}, {size(free)} are free in {folder}",
+            "free some space there (./inv prune), then run the same command again",
+        )
+    lines = [line for line in said.splitlines() if line.startswith("E:")] or said.splitlines()
+    return OutsideFailed(
+        f"mmdebstrap could not bootstrap {suite}: {(lines or ['no message'])[0]}",
+        f"check that {sources(suite)} is reachable, then run the same command again",
+    )
 
 
 def as_image(tar: Path, suite: str, store: Store, progress: Progress) -> tuple[Manifest, str]:
@@ -174,7 +206,7 @@ def recall(suite: str, packages: tuple[str, ...], store: Store) -> Bootstrapped 
     try:
         value = json.loads(memo(suite, packages, store).read_text())
         manifest = store.layout.manifest(value["digest"])
-    except (OSError, ValueError, KeyError, StokerError):
+    except (OSError, ValueError, KeyError, TypeError, StokerError):  # absent or damaged: bootstrapped again
         return None
     if store.layout.missing(manifest):
         return None

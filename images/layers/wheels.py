@@ -67,7 +67,10 @@ def merge_wheels(wheels: Iterable[Iterable[Entry]]) -> list[Entry]:
 
 
 def verify(path: Path, wheel: Wheel) -> None:
-    """Raises CheckFailed when the file is not the wheel that was locked, WrongInput when there is none."""
+    """Raises CheckFailed when the file is not the wheel that was locked, WrongInput when there is none.
+
+    Such a file is of no use to anyone and would be in the way of a good one, so it is removed.
+    """
     try:
         with path.open("rb") as handle:
             found, _ = digests.of_stream(handle)
@@ -76,9 +79,10 @@ def verify(path: Path, wheel: Wheel) -> None:
             f"the wheel {wheel.filename} is not at {path}", "fetch it again: run the same command"
         ) from None
     if found != "sha256:" + wheel.sha256:
+        path.unlink(missing_ok=True)
         raise CheckFailed(
-            f"{wheel.filename} is {found[:19]}..., the lock says sha256:{wheel.sha256[:12]}...",
-            "delete the file and fetch it again; if it stays so, somebody replaced it: do not install it",
+            f"{wheel.filename} was {found[:19]}..., the lock says sha256:{wheel.sha256[:12]}...; it has been removed",
+            "run the same command to fetch it again; if it stays so, somebody replaced it: do not install it",
         )
 
 

@@ -59,7 +59,7 @@ def locked_for(bench: Workbench, profile: Profile, platform: str, must_be_locked
             f"{profile.name} is not locked: {'; '.join(reasons)}", f"./inv lock --profile {profile.name}, and commit it"
         )
     folder = bench.store.folder("locks")
-    kept = files.read(profile.name, folder)
+    kept = files.read_good(profile.name, folder)
     if kept is None or files.stale(profile, kept) or platform not in kept.bases:
         bench.progress.say(
             f"{profile.name}: {'; '.join(reasons)}; resolving it now "

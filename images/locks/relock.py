@@ -26,7 +26,8 @@ def relock(bench: Workbench, names: Sequence[str], check: bool, packages_file: s
         profile = load(name)
         bench.progress.say(f"resolving {profile.name}")
         lock = make(bench, profile, packages)
-        old = files.read(profile.name)
+        # A damaged lock is replaced: that is what its error says to do. Asked whether it has drifted, it is wrong.
+        old = files.read(profile.name) if check else files.read_good(profile.name)
         found[profile.name] = changes(old, lock)
         # Layers are what the wheels come out as: another compressor makes others of the same, which is no drift.
         if found[profile.name] or old is None or old.layers != lock.layers:

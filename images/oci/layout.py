@@ -89,7 +89,7 @@ class Layout:
         """Stores small content. Returns its digest. Raises OutsideFailed on a full disk."""
         digest = digests.of_bytes(data)
         path = self.blob_path(digest)
-        if self.has(digest, len(data)):
+        if self.has(digest, len(data)) and path.read_bytes() == data:  # a damaged one is written anew
             os.utime(path)  # young again: gc leaves it alone
             return digest
         self.temporary.mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,10 @@ class Layout:
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, KeyError):
-            raise OutsideFailed(f"{self.folder}/index.json is not an OCI index", "move the folder away") from None
+            raise OutsideFailed(
+                f"{self.folder}/index.json is damaged: it is no OCI index",
+                f"rm {self.folder}/index.json; the next build lists its images again",
+            ) from None
 
     def write_rows(self, rows: list[Descriptor]) -> None:
         """Replaces index.json (and makes oci-layout) atomically."""

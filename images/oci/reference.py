@@ -80,6 +80,8 @@ def parse(text: str) -> Reference:
     check_repository(repository, text)
     if not HOST.fullmatch(registry):
         raise WrongInput(f"not a registry host: {registry[:200]!r} in {text[:200]!r}", "write it as host or host:port")
+    if (port := re.search(r":([0-9]{1,5})$", registry)) and not 0 < int(port[1]) < 1 << 16:
+        raise WrongInput(f"no such port: {port[1]} in {text[:200]!r}", "a port is between 1 and 65535")
     if len(registry) + 1 + len(repository) > LONGEST:
         raise WrongInput(f"reference is longer than {LONGEST} characters: {text[:60]}...", "use a shorter repository")
     return Reference(registry, repository, tag or None, digest or None)

@@ -64,6 +64,22 @@ class TestPush:
         assert subprocess.run(skopeo, capture_output=True).returncode != 0  # there is no such repository
 
 
+class TestDamagedState:
+    def test_a_layer_that_rotted_on_disk_is_found_and_made_again(self, small: Project, target: str):
+        [row] = small.json("build", "--profile", "small")
+        layout = Path(small.env["STOKER_HOME"]) / "layout" / "blobs" / "sha256"
+        manifest = json.loads((layout / row["digest"].partition(":")[2]).read_text())
+        blob = layout / manifest["layers"][-1]["digest"].partition(":")[2]
+        content = bytearray(blob.read_bytes())
+        content[len(content) // 2] ^= 1
+        blob.write_bytes(content)
+        done = small.inv("push", "--profile", "small", "--registry", target)
+        assert done.returncode == 3
+        assert "damaged on this machine's disk" in done.stderr and "run the same command again" in done.stderr
+        [pushed] = small.json("push", "--profile", "small", "--registry", target)
+        assert pushed["digest"] == row["digest"]
+
+
 class TestSeveralPlatforms:
     def test_children_then_an_index_under_one_tag(self, small: Project, target: str):
         small.write("profiles/both.yaml", "extends: small\nplatforms: [linux/amd64, linux/arm64]\n")
@@ -101,6 +117,21 @@ class TestRefusals:
         assert "exists with another digest" in done.stderr and "--force" in done.stderr
         [forced] = small.json("push", "--profile", "small", "--registry", target, "--force")
         assert forced["digest"] == row["digest"]
+
+    def test_a_checkout_without_git_is_told_so(self, small: Project, target: str):
+        (small.root / ".git").rename(small.root.parent / "git")
+        done = small.inv("push", "--profile", "small", "--registry", target)
+        assert done.returncode == 4
+        assert "no commit is known" in done.stderr and "--allow-dirty" in done.stderr
+
+    def test_a_wrong_key_is_refused_before_anything_is_sent(self, small: Project, target: str, tmp_path: Path):
+        (tmp_path / "key.pem").write_text("no key\n")
+        key = ["--sign", str(tmp_path / "key.pem")]
+        done = small.inv("push", "--profile", "small", "--registry", target, *key)
+        assert done.returncode == 2 and "holds no private key" in done.stderr
+        skopeo = [program("skopeo"), "list-tags", "--tls-verify=false", f"docker://{target}"]
+        assert subprocess.run(skopeo, capture_output=True).returncode != 0  # there is no such repository
+        assert "add --push" in small.inv("build", "--profile", "small", *key).stderr
 
     def test_a_registry_that_is_not_there(self, small: Project):
         done = small.inv("push", "--profile", "small", "--registry", "127.0.0.1:9/stoker")

@@ -237,3 +237,14 @@ def test_requirements_in_all_forms_of_pep_508_are_taken(folder: Path) -> None:
     wanted = ["a", "A.b_c>=1.2", "x[y,z]~=1.4; python_version < '3.13'", "w @ https://example.org/w-1-py3-none-any.whl"]
     (folder / "mine.yaml").write_text(f"extends: cpu\npython: {{requirements: {wanted}}}\n")
     assert parse("mine", folder=folder).python.requirements == tuple(wanted)
+
+
+def test_a_file_nested_too_deep_is_refused(folder: Path) -> None:
+    what, _ = refusal(folder, HEAD + "env: " + "[" * 3000 + "]" * 3000 + "\n")
+    assert what.startswith("mine.yaml:2:") and what.endswith(": nested too deep")
+
+
+def test_a_file_whose_name_cannot_be_a_tag_says_how_to_call_it(folder: Path) -> None:
+    what, next_step = refusal(folder, HEAD, name="my größe 8")
+    assert "`my größe 8` cannot be a part of a tag" in what
+    assert next_step == "rename the file: my-gr-e-8.yaml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -42,10 +44,35 @@ def test_nothing_is_recalled_from_an_empty_store(tmp_path: Path):
     assert debian.recall("bookworm", ("python3",), Store(tmp_path)) is None
 
 
-def test_a_damaged_memo_is_as_good_as_none(tmp_path: Path):
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"digest": 3}'])
+def test_a_damaged_memo_is_as_good_as_none(tmp_path: Path, content: str):
     store = Store(tmp_path)
-    debian.memo("bookworm", (), store).write_text("{")
+    debian.memo("bookworm", (), store).write_text(content)
     assert debian.recall("bookworm", (), store) is None
+
+
+class TestTheProgramBesideUs:
+    def test_a_signal_to_its_process_group_does_not_reach_us(self):
+        # What mmdebstrap does when the disk is full.
+        code, said = debian.run_apart(["sh", "-c", "echo E: full >&2; kill -HUP 0; sleep 9"], dict(os.environ))
+        assert (code, said) == (-signal.SIGHUP, "E: full\n")
+
+    def test_is_interrupted_with_us(self, tmp_path: Path):
+        mark = tmp_path / "interrupted"
+        script = f"trap 'touch {mark}; exit' INT; kill -INT {os.getpid()}; while :; do sleep 0.01; done"
+        with pytest.raises(KeyboardInterrupt):
+            debian.run_apart(["sh", "-c", script], dict(os.environ))
+        assert mark.exists()
+
+
+class TestWhatItsFailureMeans:
+    def test_a_full_disk_is_named(self, tmp_path: Path):
+        error = debian.failed("bookworm", "tar: write error: No space left on device\nE: mmdebstrap failed", tmp_path)
+        assert "no space left" in error.what and str(tmp_path) in error.what
+
+    def test_else_its_first_error_is_quoted(self, tmp_path: Path):
+        error = debian.failed("bookworm", "I: running\nE: no mirror\nE: failed to run\n", tmp_path)
+        assert error.what.endswith(": E: no mirror")
 
 
 @pytest.fixture(scope="module")

@@ -92,3 +92,22 @@ def test_a_list_of_packages_that_is_none(small: Project, tmp_path: Path):
     (tmp_path / "x.json").write_text("{}")
     done = small.inv("lock", "--profile", "small", "--base-packages", str(tmp_path / "x.json"))
     assert done.returncode == 2 and "pip list --format=json" in done.stderr
+
+
+def test_a_damaged_lock_is_locked_again_as_its_error_says(small: Project):
+    path = small.root / "profiles/locks/small.json"
+    path.write_text("{")
+    for task in (["build", "--profile", "small"], ["lock", "--profile", "small", "--check"]):
+        done = small.inv(*task)
+        assert done.returncode == 2 and "lock again: ./inv lock --profile small" in done.stderr
+    assert small.inv("lock", "--profile", "small").returncode == 0
+    assert small.inv("lock", "--profile", "small", "--check").returncode == 0
+
+
+def test_a_damaged_lock_of_the_state_folder_is_resolved_again(small: Project):
+    (small.root / "profiles/locks/small.json").unlink()
+    small.json("build", "--profile", "small")
+    kept = Path(small.env["STOKER_HOME"]) / "locks" / "small.json"
+    kept.write_text("[]")
+    small.json("build", "--profile", "small")
+    assert json.loads(kept.read_text())["profile"] == "small"

@@ -160,6 +160,13 @@ def test_a_damaged_blob_is_noticed_when_read(layout: Layout) -> None:
         layout.read_blob(digest)
 
 
+def test_a_damaged_blob_is_written_anew_when_it_is_put_again(layout: Layout) -> None:
+    digest = layout.put_blob(b"config")
+    layout.blob_path(digest).write_bytes(b"konfig")
+    layout.put_blob(b"config")
+    assert layout.read_blob(digest) == b"config"
+
+
 def test_absent_and_oversized_blobs_are_named(layout: Layout) -> None:
     with pytest.raises(OutsideFailed, match="has no blob sha256:"):
         layout.open(of_bytes(b"nothing"))
@@ -172,8 +179,9 @@ def test_absent_and_oversized_blobs_are_named(layout: Layout) -> None:
 def test_a_foreign_index_json_is_refused(layout: Layout) -> None:
     layout.folder.mkdir()
     (layout.folder / "index.json").write_text("[]")
-    with pytest.raises(OutsideFailed, match="not an OCI index"):
+    with pytest.raises(OutsideFailed, match="no OCI index") as caught:
         layout.refs()
+    assert caught.value.next_step.startswith(f"rm {layout.folder}/index.json")
 
 
 def test_adopting_checks_the_digest(layout: Layout, tmp_path: Path) -> None:

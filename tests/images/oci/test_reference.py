@@ -60,6 +60,8 @@ def test_short_names_are_filled_in_as_engines_do(text: str, full: str) -> None:
         ("ghcr.io/", "host/path:tag"),
         ("", "host/path:tag"),
         ("ghcr.io/a@sha256:12", "64 lower-case hex digits"),
+        ("127.0.0.1:99999/a", "between 1 and 65535"),
+        ("127.0.0.1:0/a", "between 1 and 65535"),
     ],
 )
 def test_what_cannot_be_read_says_what_to_write(text: str, says: str) -> None:
