@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,7 +153,8 @@ def help_first(argv: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the tasks of tasks.py. Ctrl-C, whenever it comes, ends with 75: the same command goes on."""
+    """Run the tasks of tasks.py. Ctrl-C and SIGTERM (a cancelled CI job) end with 75: the same command goes on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         import tasks
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +65,16 @@ def test_the_entrance_works_through_a_link(tmp_path: Path):
     (tmp_path / "inv").symlink_to(ROOT / "inv")
     done = subprocess.run([tmp_path / "inv", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("stoker ")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_ends_with_75(how: signal.Signals, tmp_path: Path):
+    server = socket.create_server(("127.0.0.1", 0))  # a registry that never answers
+    ref = f"127.0.0.1:{server.getsockname()[1]}/a:b"
+    command = [sys.executable, str(ROOT / "cli/program.py"), "verify", ref]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    with server, server.accept()[0]:
+        running.send_signal(how)
+        said = running.communicate(timeout=30)[1]
+    assert running.returncode == 75
+    assert "the same command goes on" in said and "Traceback" not in said
