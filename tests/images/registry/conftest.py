@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -24,6 +23,7 @@ from images.registry.pace import RetryPolicy
 from images.registry.registries import Registries
 from images.registry.repository import Repository
 from images.registry.source import BlobSource, BytesBlob
+from tests.conftest import program
 from tests.sim.fault_proxy import FaultProxy
 
 QUICK = RetryPolicy(tries=4, base_seconds=0.01, ceiling_seconds=0.05, idle_seconds=5)
@@ -44,14 +44,12 @@ def free_port() -> int:
 @contextmanager
 def running_registry(folder: Path, more: str = "", tls: str = "") -> Iterator[str]:
     """`host:port` of a real registry that keeps its data in `folder`."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("Debian's docker-registry is not installed")
+    server = program("docker-registry")
     port = free_port()
     config = folder / "registry.yml"
     config.write_text(CONFIG.format(root=folder / "data", port=port, more=more, tls=tls))
     with (folder / "registry.log").open("wb") as log:
-        process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
+        process = subprocess.Popen([server, "serve", str(config)], stdout=log, stderr=log)
     try:
         for _ in range(200):
             with socket.socket() as probe:
