@@ -32,9 +32,13 @@ def install_venv_package() -> None:
 
 
 def install(python: Path, locked: Path, *options: str, last: bool = True) -> bool:
-    """pip install with hashes required. Exits when `last` and it fails."""
+    """pip install with hashes required. Exits when `last` and it fails.
+
+    Without --no-deps pip would ask for a hash of torch, which DeepSpeed needs and which comes from a lock of its own.
+    """
     print(f"installing requirements/{locked.name}", file=sys.stderr)
-    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", locked]
+    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "-r", locked]
     done = subprocess.run([*command, *options], stdout=sys.stderr, stderr=None if last else subprocess.DEVNULL)
     if done.returncode and last:
         fail(f"pip could not install requirements/{locked.name}", "check the network, then run the same command again")
@@ -49,7 +53,7 @@ def install_torch(python: Path) -> None:
         return
     # The lock holds the hashes of the image's Python, 3.11; another one takes the same version by name.
     command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--extra-index-url", TORCH_INDEX]
-    if subprocess.run([*command, "torch==2.13.0+cpu", "numpy>=2", "safetensors"], stdout=sys.stderr).returncode:
+    if subprocess.run([*command, "torch==2.13.0+cpu", "numpy>=2", "safetensors", "pyyaml"], stdout=sys.stderr).returncode:
         fail("pip could not install PyTorch's CPU build", f"check that {TORCH_INDEX} is reachable")
 
 

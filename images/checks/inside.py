@@ -97,7 +97,7 @@ def overlap(name: str) -> list[str] | None:
 def small() -> dict[str, object]:
     """The trainer's settings for a model that fits everywhere."""
     try:
-        from trainer.smoke import SMALL
+        from trainer.run.smoke import SMALL
     except ImportError:
         return {}
     return dict(SMALL)

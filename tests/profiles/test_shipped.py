@@ -12,13 +12,16 @@ import pytest
 import yaml
 
 from images.plan import HOME
+from images.resolve import baked_profile
 from profiles import bases, gpus, json_schema, schema
 from profiles.consequences import consequences
 from profiles.describe import rows
 from profiles.load import load, names
 from profiles.locations import PROFILES
 from profiles.schema import Profile
-from trainer.config import Config, apply
+from trainer.config import Config
+from trainer.config.check import check, resolve
+from trainer.config.read import apply_hardware
 
 WANTED = {
     "cpu": (None, 0, "fp32"),
@@ -64,9 +67,12 @@ def test_gpu_profiles_build_without_docker_and_run_as_ngc_asks(name: str) -> Non
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_the_trainer_takes_the_defaults(name: str) -> None:
     """The image bakes them beside the trainer, which refuses keys it does not know."""
+    profile = load(name)
     config = Config()
-    apply(config, load(name).trainer, name)
-    assert config.model.width % config.model.heads == 0
+    apply_hardware(config, baked_profile(profile, "1", None))
+    resolve(config)
+    check(config)
+    assert config.precision.name == profile.precision and config.parallel.zero == profile.parallelism.zero
 
 
 def test_no_shipped_gpu_profile_rests_on_a_guess_about_its_precision() -> None:

@@ -62,6 +62,22 @@ def small():
 
     return Config(
         model=Model(layers=1, heads=2, width=32, context=32, dropout=0.1),
-        train=Train(steps=30, micro_batch=4, device="cpu"),
+        train=Train(steps=30, batch=4, device="cpu"),
         checkpoint=Checkpoint(every=10, keep=3),
     )
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """A folder with 5 MB of real English, 42 text files; not to be changed."""
+    from tests.trainer.data import corpora
+
+    return corpora.plays(tmp_path_factory.mktemp("plays"))
+
+
+@pytest.fixture(scope="session")
+def gpt2_files(tmp_path_factory) -> Path:
+    """A folder with GPT-2's own vocab.bpe and encoder.json; not to be changed."""
+    from tests.trainer.data import corpora
+
+    return corpora.gpt2(tmp_path_factory.mktemp("gpt2"))

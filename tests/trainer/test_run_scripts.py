@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.run import losses, read_metrics
+from trainer.metrics import log
+from trainer.run.folder import losses
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "templates" / "run"
 PLAIN = ("setup", "train", "healthcheck", "smoke")
@@ -241,7 +242,7 @@ class TestTrain:
 
     def wait_for_step(self, image, process, step):
         deadline = time.monotonic() + 30
-        while max((line.get("step", 0) for line in read_metrics(image.run_folder)), default=0) < step:
+        while max((line.get("step", 0) for line in log.read(image.run_folder / log.TRAINING)), default=0) < step:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
 

@@ -1,0 +1,276 @@
+"""One rank of the tests: trains a small real GPT by each engine it is asked for; rank 0 writes what it saw.
+
+    python part.py RESULT.pt JOBS.json   (started by trainer.parallel.launch, torchrun or DeepSpeed's launcher)
+
+A job: {"name", "engine", "stage", "offload", "precision", "family", "act"}; act is one function of ACTS below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from trainer.config import Config, Model, Optim, Parallel, Train
+from trainer.errors import TrainerError
+from trainer.model.gpt import GPT
+from trainer.parallel.ddp import DDP
+from trainer.parallel.world import World, join
+from trainer.parallel.zero import Zero
+
+BATCH = 8  # windows in a step, over all ranks
+CONTEXT = 16
+TOKENS = BATCH * CONTEXT
+STEPS = 4
+MICRO = (1, 2, 1, 2)  # windows in a micro-batch, by step: the number of micro-batches changes
+
+
+class Numbers:
+    """A precision back end of the plain kind."""
+
+    name = "plain"
+
+    def __init__(self, precision: str) -> None:
+        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self.seen: list[tuple[bool, int]] = []
+
+    def linear(self, inputs, outputs, bias, eligible):
+        return torch.nn.Linear(inputs, outputs, bias)
+
+    def autocast(self, step):
+        self.seen.append((torch.is_grad_enabled(), step))
+        return torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype is not None)
+
+    def scaler(self):
+        return torch.amp.GradScaler("cpu") if self.dtype == torch.float16 else None
+
+    def checkpoint(self, function, *arguments):
+        return torch.utils.checkpoint.checkpoint(function, *arguments, use_reentrant=False)
+
+    def loading(self):
+        return contextlib.nullcontext()
+
+    def before_save(self, state):
+        return state
+
+    def after_load(self, state):
+        return state
+
+
+def configured(job: dict) -> Config:
+    family = job.get("family", "gpt2")
+    llama = family == "llama"
+    return Config(
+        model=Model(
+            family=family,
+            layers=2,
+            heads=2 if llama else 5,
+            width=24 if llama else 25,  # odd: parameters that no number of ranks divides
+            context=CONTEXT,
+            vocab=61,
+            tied=job.get("tied"),
+        ),
+        optim=Optim(lr=1e-2, clip=0.4, name=job.get("optim", "adamw")),
+        train=Train(batch=BATCH, device="cpu", loss_chunk=24, checkpointing=job.get("checkpointing", "none")),
+        parallel=Parallel(
+            engine=job["engine"], zero=job.get("stage", 0), offload=job.get("offload", "none"), timeout=60
+        ),
+    )
+
+
+def optimizer(named):
+    """AdamW in two groups, as trainer.optim makes them."""
+    named = list(named)
+    groups = [
+        {"params": [p for _, p in named if p.ndim > 1], "kind": "matrix", "weight_decay": 0.1},
+        {"params": [p for _, p in named if p.ndim < 2], "kind": "vector", "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([{**g, "lr": 1e-2, "base_lr": 1e-2} for g in groups if g["params"]], foreach=False)
+
+
+def real(job: dict, world: World):
+    """By parallel.build: the trainer's own optimizer and precision; FP8 emulated."""
+    from trainer import parallel
+    from trainer.precision import backend, machine, policy
+
+    os.environ["STOKER_FP8_EMULATE"] = "1"
+    config = configured(job)
+    config.model.width, config.model.heads, config.model.vocab, config.precision.min_dim = 32, 2, 64, 32
+    config.precision.name = job.get("precision", "fp32")
+    resolved = policy.resolve(config.precision, machine.look("cpu"), config.model, parallel.kind(config))
+
+    def make():
+        torch.manual_seed(1)
+        return GPT(config.model, backend.build(resolved), "sdpa", config.train.checkpointing, config.train.loss_chunk)
+
+    return parallel.build(config, resolved, world, make, STEPS)
+
+
+def build(job: dict, world: World):
+    if job.get("real"):
+        return real(job, world)
+    config = configured(job)
+    precision = job.get("precision", "fp32")
+    backend = Numbers(precision)
+    torch.manual_seed(1)
+    model = GPT(config.model, backend, "sdpa", config.train.checkpointing, config.train.loss_chunk)
+    if job["engine"] == "ddp":
+        return DDP(config, world, model, backend, optimizer)
+    if precision == "fp16":  # DeepSpeed wants AVX512-FP16 for it; slow arithmetic is good enough here
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        import deepspeed
+
+        deepspeed.accelerator.get_accelerator().is_fp16_supported = lambda: True
+    return Zero(config, precision, world, model, backend, optimizer)
+
+
+def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    drawn = torch.randint(0, 61, (BATCH, CONTEXT + 1), generator=torch.Generator().manual_seed(100 + step))
+    return drawn[:, :-1], drawn[:, 1:]
+
+
+def micro_batches(step: int, world: World):
+    inputs, targets = batch(step)
+    own = BATCH // world.size
+    micro = min(MICRO[step % len(MICRO)], own)
+    for start in range(world.rank * own, (world.rank + 1) * own, micro):
+        yield inputs[start : start + micro], targets[start : start + micro]
+
+
+def gradient(engine, world: World, step: int, poison: float = 1.0) -> float:
+    """Forward and backward of one step; the mean loss."""
+    parts = list(micro_batches(step, world))
+    total = torch.zeros(())
+    for number, (inputs, targets) in enumerate(parts, 1):
+        last = number == len(parts)
+        bad = poison if last and world.rank == world.size - 1 else 1.0
+        total += engine.micro(inputs, targets, bad / TOKENS, last)
+    return float(world.sum(total)) / TOKENS
+
+
+def train(engine, world: World, steps: range) -> dict:
+    seen = {"losses": [], "norms": []}
+    for step in steps:
+        seen["losses"].append(gradient(engine, world, step))
+        seen["norms"].append(engine.norm())
+        engine.step(1.0 / (step + 1))
+    return seen
+
+
+def _losses(engine, world, job):
+    before = engine.full_parameters()
+    result = train(engine, world, range(STEPS))
+    inputs, targets = batch(99)
+    engine.model.eval()
+    with torch.no_grad():
+        result["evaluation"] = float(engine.model(inputs, targets)) / TOKENS
+    engine.model.train()
+    after = engine.full_parameters()
+    result["later"] = train(engine, world, range(STEPS, STEPS + 1))["losses"]
+    return {**result, "before": before, "after": after, "parameters": engine.parameters, "scale": engine.loss_scale}
+
+
+def _resume(engine, world, job):
+    """Two steps, a save, two steps; then the same two again by a new engine, and by the old one."""
+    folder = Path(world.broadcast(tempfile.mkdtemp()))
+    train(engine, world, range(2))
+    engine.write(folder)
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    straight = train(engine, world, range(2, 4))
+    again = build(job, world)
+    again.read(folder)
+    resumed = train(again, world, range(2, 4))
+    end = again.full_parameters()
+    again.close()
+    engine.read(folder)
+    rolled = train(engine, world, range(2, 4))
+    ends = [engine.full_parameters(), end]
+    return {"straight": straight, "resumed": resumed, "rolled": rolled, "files": files, "ends": ends,
+            "steps": [engine.step_number, again.step_number]}  # fmt: skip
+
+
+def _broken(engine, world, job):
+    """A step whose gradient is not finite on one rank, dropped; another one that is stepped all the same."""
+    twin = build(job, world)
+    straight = train(twin, world, range(3))
+    twin.close()
+    first = train(engine, world, range(1))
+    before = engine.full_parameters()
+    norms, same = [], []
+    for poison in (math.nan, math.inf):
+        for end in (lambda: engine.drop(), lambda: engine.step(1.0)):
+            gradient(engine, world, 7, poison)
+            norms.append(engine.norm())
+            end()
+            after = engine.full_parameters()
+            same.append(after is None or all(torch.equal(before[name], after[name]) for name in before))
+    gradient(engine, world, 7)  # a healthy gradient that the guard does not like
+    engine.drop()
+    rest = train(engine, world, range(1, 3))
+    return {"straight": straight["losses"], "broken": first["losses"] + rest["losses"], "norms": norms, "same": same,
+            "scale": engine.loss_scale}  # fmt: skip
+
+
+def _foreign(engine, world, job):
+    """Reads what another stage, engine or number of ranks wrote: the error's words."""
+    try:
+        engine.read(Path(job["folder"]))
+    except TrainerError as error:
+        return {"what": error.what, "next": error.next_step, "code": error.exit_code}
+    return {"what": ""}
+
+
+def _keep(engine, world, job):
+    """Saves for another launch."""
+    train(engine, world, range(2))
+    folder = Path(job["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    engine.write(folder)
+    return train(engine, world, range(2, 4))
+
+
+def _go_on(engine, world, job):
+    engine.read(Path(job["folder"]))
+    return train(engine, world, range(2, 4))
+
+
+def _contexts(engine, world, job):
+    """In which steps the back end's context was entered, by training and by evaluating forwards."""
+    train(engine, world, range(2))
+    with torch.no_grad():
+        engine.model(*batch(0))
+    return {"seen": engine.backend.seen}
+
+
+def _fp8(engine, world, job):
+    """How many layers multiplied in FP8 in the last forward."""
+    return {**train(engine, world, range(STEPS)), "active": engine.backend.active(engine.model)}
+
+
+ACTS = {"losses": _losses, "resume": _resume, "broken": _broken, "foreign": _foreign, "keep": _keep, "go_on": _go_on,
+        "contexts": _contexts, "fp8": _fp8}  # fmt: skip
+
+
+def main(result: str, jobs: str) -> None:
+    torch.set_num_threads(1)
+    world = join(configured({"engine": "ddp"}))
+    results = {}
+    for job in json.loads(Path(jobs).read_text()):
+        engine = build(job, world)
+        results[job["name"]] = ACTS[job.get("act", "losses")](engine, world, job)
+        engine.close()
+    if world.first:
+        torch.save(results, result)
+    del engine
+    world.barrier()
+    world.leave()
+
+
+if __name__ == "__main__":
+    main(*[argument for argument in sys.argv[1:] if not argument.startswith("--local")])

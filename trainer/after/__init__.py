@@ -1,0 +1,1 @@
+"""After pretraining: evaluate, sample, fine-tune, export, inspect."""

@@ -1,0 +1,1 @@
+"""One file per kind of tokenizer; trainer.data.tokenizer chooses."""

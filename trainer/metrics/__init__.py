@@ -1,0 +1,1 @@
+"""What a run says of itself: logs, speeds, money, the GPU's state."""

@@ -1,0 +1,1 @@
+"""One run: its folder, state, loop, guards and limits."""

@@ -1,0 +1,178 @@
+"""One attempt at a run, made ready: every choice is made here, once, before the first step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainer import parallel
+from trainer.config import Config
+from trainer.config.check import batches
+from trainer.errors import TrainerError
+from trainer.model import attention
+from trainer.model.families import sizes_of
+from trainer.model.gpt import GPT
+from trainer.optim.curriculum import Plan
+from trainer.parallel.world import World
+from trainer.precision import backend as backends
+from trainer.precision import policy
+from trainer.precision.machine import look
+from trainer.precision.policy import Resolved
+from trainer.run.folder import CHECKPOINTS
+from trainer.run.journal import Journal
+from trainer.run.state import State, seed
+
+COMPUTE = {"fp32": torch.float32, "fp16": torch.float16}  # all others compute attention in bf16
+
+
+class Source(Protocol):
+    """What is trained on: windows of model.context tokens in an order that is a pure function of their number."""
+
+    windows: int  # in one pass over the data
+    identity: str  # changes when the data does
+    masked: bool  # some targets are -100, so the tokens of a step must be counted
+
+    def micro_batches(self, sample: int, micro: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """This rank's inputs and targets of the step that begins at global window `sample`."""
+        ...
+
+    def close(self) -> None:
+        """Ends reading ahead."""
+        ...
+
+
+class Work(Protocol):
+    """What a run does its steps on: pretraining on a corpus, or fine-tuning on conversations."""
+
+    token_bytes: Any  # UTF-8 bytes per token id, or None
+
+    def source(self, config: Config, world: World) -> Source:
+        """The training data of this rank. Raises TrainerError."""
+        ...
+
+    def validation(self, config: Config) -> Any:
+        """Pairs for trainer.after.evaluate, or None when nothing was held out."""
+        ...
+
+    def begin(self, model: nn.Module) -> None:
+        """Puts the weights in that a fresh run begins with; those it was made with may stay."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the data is, for the start line."""
+        ...
+
+    def keep(self, folder: Path) -> None:
+        """Puts into the run folder what belongs to its model: the tokenizer."""
+        ...
+
+
+@dataclass
+class Job:
+    """All that the loop works with."""
+
+    config: Config
+    folder: Path
+    world: World
+    precision: Resolved
+    attention: attention.Choice
+    plan: Plan
+    work: Work
+    source: Source
+    state: State
+    journal: Journal
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this run's checkpoints lie."""
+        return self.folder / CHECKPOINTS
+
+
+def make(config: Config, folder: Path, world: World, work: Work, journal: Journal) -> Job:
+    """Resolves precision and attention, opens the data and builds the engine; nothing is trained yet.
+
+    Raises TrainerError for what cannot work here, on every rank alike.
+    """
+    batches(config, world.size)
+    deterministic(config)
+    machine, compiled = look(world.device.type), config.train.compile
+    precision = policy.resolve(config.precision, machine, config.model, trained_by(config), compiled)
+    choice = attention.choose(
+        config.model.attention,
+        world.device.type,
+        COMPUTE.get(precision.name, torch.bfloat16),
+        sizes_of(config.model).head_dim,
+        config.model.dropout,
+        sizes_of(config.model).kv_heads != config.model.heads,
+    )
+    source = work.source(config, world)
+    seed(config.train.seed, 0)  # every rank makes the same model
+    engine = parallel.build(config, precision, world, factory(config, precision, choice, work), config.train.steps)
+    seed(config.train.seed, world.rank)
+    state = State(engine, world)
+    return Job(config, folder, world, precision, choice, Plan(config), work, source, state, journal)
+
+
+def factory(config: Config, precision: Resolved, choice: attention.Choice, work: Work) -> Callable[[], nn.Module]:
+    """Makes the model with the weights that a fresh run begins with."""
+
+    def made() -> nn.Module:
+        backend = backends.build(precision)
+        model = GPT(config.model, backend, choice.name, config.train.checkpointing, config.train.loss_chunk)
+        work.begin(model)
+        return model
+
+    return made
+
+
+def trained_by(config: Config) -> str:
+    """ddp, or deepspeed with its stage, as parallel.engine and parallel.zero say."""
+    if config.parallel.engine == "ddp" or (config.parallel.engine == "auto" and not config.parallel.zero):
+        return "ddp"
+    return f"deepspeed-{config.parallel.zero}"
+
+
+def deterministic(config: Config) -> None:
+    """Asks torch for kernels that give the same bits each time, where it is wished."""
+    if config.train.deterministic:
+        # cuBLAS is only deterministic with a fixed workspace (PyTorch notes, "Reproducibility")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    elif torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+
+
+def refuse_other(then: dict[str, Any], now: dict[str, Any], where: Path) -> None:
+    """Raises TrainerError when a run of another identity lies in this folder; names every difference."""
+    changed = [
+        f"{section}.{key} was {then.get(section, {}).get(key)}, is {value}"
+        for section, values in now.items()
+        for key, value in values.items()
+        if then.get(section, {}).get(key) != value
+    ]
+    if changed:
+        raise TrainerError(f"{where} holds another run: {'; '.join(changed)}", "give the old values, or another --run")
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What must not change between two attempts at one run, or the losses would not be one run's.
+
+    Not in it: steps, limits, logging; the attention kernel, micro-batch and number of ranks, which change the losses
+    by rounding only.
+    """
+    values = job.config.to_json()
+    model = {key: value for key, value in values["model"].items() if key not in ("attention", "depth")}
+    horizon = {} if job.config.optim.decay_steps else {"steps": job.config.train.steps}
+    return {
+        "model": model,
+        "optim": values["optim"],
+        "data": {"identity": job.source.identity, "shuffle_shards": values["data"]["shuffle_shards"]},
+        "train": {**{key: values["train"][key] for key in ("batch", "seed")}, **horizon},
+        "curriculum": {"stages": values["curriculum"]},
+    }
