@@ -53,7 +53,8 @@ def install_torch(python: Path) -> None:
         return
     # The lock holds the hashes of the image's Python, 3.11; another one takes the same version by name.
     command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--extra-index-url", TORCH_INDEX]
-    if subprocess.run([*command, "torch==2.13.0+cpu", "numpy>=2", "safetensors", "pyyaml"], stdout=sys.stderr).returncode:
+    command += ["torch==2.13.0+cpu", "numpy>=2", "safetensors", "pyyaml"]
+    if subprocess.run(command, stdout=sys.stderr).returncode:
         fail("pip could not install PyTorch's CPU build", f"check that {TORCH_INDEX} is reachable")
 
 

@@ -49,6 +49,58 @@ def test_the_rule_sees_an_arrow_that_points_upwards(tmp_path: Path):
     assert imports(tmp_path / "bad.py") & OURS - ALLOWED["profiles"] == {"images"}
 
 
+# The rooms of the trainer, each with those it may import; errors.py is everybody's.
+TRAINER = {
+    "config": set(),
+    "machine": {"config"},
+    "metrics": {"config"},
+    "data": {"config"},
+    "model": {"config"},
+    "precision": {"config", "model"},
+    "optim": {"config", "model"},
+    "parallel": {"config", "optim", "precision"},
+    "run": {"config", "data", "machine", "metrics", "model", "optim", "parallel", "precision"},
+    "after": {"config", "data", "metrics", "model", "parallel", "precision", "run"},
+    "bench": {"config", "data", "metrics", "parallel", "run"},
+    "commands": {"config", "machine", "metrics", "data", "model", "optim", "parallel", "run", "after", "bench"},
+}
+# A whole config can only be judged by those who know what shapes and curricula can be; neither imports torch.
+JUDGES = {"config/check.py", "config/read.py", "config/presets.py"}
+
+
+def rooms(path: Path) -> set[str]:
+    """Rooms of the trainer that a file imports when it runs, also inside functions; not those of its annotations."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 10)), set()
+    annotations = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    ]
+    left_out = {id(inner) for block in annotations for inner in ast.walk(block)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in left_out or not node.module:
+            continue
+        if node.module == "trainer":
+            found |= {alias.name for alias in node.names}
+        elif node.module.startswith("trainer."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("room", TRAINER)
+def test_inside_the_trainer_arrows_point_downwards_too(room: str):
+    known = set(TRAINER) - {room}
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(rooms(path) & known - TRAINER[room])
+        for path in (ROOT / "trainer" / room).rglob("*.py")
+        if rooms(path) & known - TRAINER[room] and str(path.relative_to(ROOT / "trainer")) not in JUDGES
+    }
+    assert wrong == {}
+
+
+def test_every_room_of_the_trainer_stands_in_the_rule():
+    there = {path.name for path in (ROOT / "trainer").iterdir() if (path / "__init__.py").is_file()}
+    assert there == set(TRAINER)
+
+
 def test_files_stay_small():
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())

@@ -8,9 +8,9 @@ from typing import Any
 
 from trainer import config
 from trainer.after import chat, conversations
-from trainer.after.evaluate import Pairs, SplitPairs
 from trainer.after.source import Loaded
 from trainer.errors import TrainerError
+from trainer.run.evaluate import Pairs, SplitPairs
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.after import chat
+from trainer.data.tokenizers.gpt2 import printable
 
 if TYPE_CHECKING:
     from trainer.data.tokenizer import Tokenizer
@@ -50,7 +51,7 @@ def describe(tokenizer: Tokenizer) -> tuple[dict[str, Any], dict[str, Any]]:
         return _bare(json.loads(one.files[FILE])), kept
     if tokenizer.kind == "chars":
         return _characters(one.alphabet), {}
-    letters = printable()
+    letters = {value: letter for letter, value in printable().items()}
     if tokenizer.kind == "bytes":
         model = _bpe({letters[value]: value for value in range(256)}, [])
         return _whole(model, _byte_level(None), {}), {}
@@ -92,16 +93,6 @@ def oniguruma(pattern: str) -> str:
     """A pattern of tiktoken for `tokenizers`, whose library reads x{1,3}+ as (x{1,3})+, not as possessive (Oniguruma
     doc/RE, "possessive": {n,m}+ is that in Java and Perl only): as an atomic group, which both read alike."""
     return INTERVAL.sub(r"(?>\1)", pattern)
-
-
-def printable() -> dict[int, str]:
-    """GPT-2's character for each byte value: itself where it prints, else one from U+0100 on (GPT-2 encoder.py)."""
-    kept = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    letters = {value: chr(value) for value in kept}
-    for value in range(256):
-        if value not in letters:
-            letters[value] = chr(256 + len(letters) - len(kept))
-    return letters
 
 
 def _split(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import OUTSIDE_FAILED, TrainerError
+from trainer.parallel.engine import MODEL_FILE
 from trainer.run import checkpoint
 
 CONFIG = "config.json"
@@ -75,7 +76,7 @@ def choose(place: Place, which: str) -> Path:
     if place.run is None:
         raise TrainerError(f"{place.path} is an export and has no checkpoints", "leave --checkpoint out")
     folder = place.path if place.kind == "checkpoint" else _named(place.run / CHECKPOINTS, which)
-    reason = checkpoint.fault(folder)
+    reason = checkpoint.fault(folder, only=MODEL_FILE)
     if reason is not None:
         raise TrainerError(f"checkpoint {folder} is damaged: {reason}", _instead(folder), OUTSIDE_FAILED)
     return folder
@@ -103,7 +104,7 @@ def _named(root: Path, which: str) -> Path:
 
 def _instead(damaged: Path) -> str:
     others = [path for path in checkpoint.found(damaged.parent) if path.name != damaged.name]
-    good = next((path for path in others if checkpoint.fault(path) is None), None)
+    good = next((path for path in others if checkpoint.fault(path, only=MODEL_FILE) is None), None)
     if good is None:
         return "no other checkpoint of this run is good; restore it from a copy"
     return f"use {good.name}, which is good: --checkpoint {int(good.name.removeprefix('step-'))}"

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from trainer.after import chat, conversations, source
 from trainer.after.chat import Message
-from trainer.after.evaluate import UNWANTED
 from trainer.config import Config
 from trainer.data.loader import Loader
 from trainer.data.order import Order
 from trainer.data.tokenizer import Tokenizer
 from trainer.errors import TrainerError
 from trainer.parallel.world import World
+from trainer.run.evaluate import UNWANTED
 
 OPEN = 64  # windows that may still take a conversation
 NOTE = "sft.json"
@@ -48,7 +48,7 @@ class Counted:
 class ChatWindows:
     """Windows of `context` inputs and targets; targets are UNWANTED where nothing is learned.
 
-    It is a Readable for trainer.data.loader.Loader and Pairs for trainer.after.evaluate. Raises TrainerError when not
+    It is a Readable for trainer.data.loader.Loader and Pairs for trainer.run.evaluate. Raises TrainerError when not
     one token is left to learn.
     """
 
@@ -160,6 +160,9 @@ class Chats:
     def describe(self) -> dict[str, Any]:
         """What the data is."""
         return {"kind": "chat", "path": str(self.data), "windows": self.train.windows, **vars(self.train.counted)}
+
+    def close(self) -> None:
+        """Nothing reads ahead."""
 
     def keep(self, folder: Path) -> None:
         """The tokenizer, and sft.json: what the run is fine-tuned from and how a conversation is written."""

@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
     if options.split not in ("val", "train"):
         raise TrainerError(f"--split is {options.split!r}", "give val or train")
     with opened.needs_torch():
-        from trainer.after.evaluate import evaluate
         from trainer.after.held_out import held_out
         from trainer.after.source import open_model
+        from trainer.run.evaluate import evaluate
     loaded = open_model(options.path, options.checkpoint, options.device, options.dtype)
     cache = Path(options.cache) if options.cache else None
     data = held_out(loaded, options.data, options.split, cache)

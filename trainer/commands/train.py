@@ -51,6 +51,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", metavar="P", help="precision.name")
     parser.add_argument("--save-every", metavar="N", help="steps between checkpoints (checkpoint.every)")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds; then save and exit 75 (limits.hours)")
+    # DeepSpeed's launcher adds it, as torch.distributed.launch did; the environment says the same
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--ranks", default="auto", metavar="N", help="processes on this machine; auto: one per GPU")
 
 

@@ -80,7 +80,9 @@ class Train:
     deterministic: bool = True
     compile: bool = False  # torch.compile, block by block
     checkpointing: str = "none"  # activation checkpointing: none, selective (attention and MLP inner part), full
-    loss_chunk: int = 0  # tokens whose logits exist at once; 0: as many as make 64 MiB of fp32 logits, -1: all
+    loss_chunk: int = (
+        0  # tokens whose logits exist at once; 0: as many as make 64 MiB of fp32 logits (GPU: 2048+), -1: all
+    )
 
 
 @dataclass

@@ -20,8 +20,8 @@ from trainer.data.readers import blocks
 from trainer.data.sources import Source, find
 from trainer.data.streams import TRAIN, VAL, Streams, usable
 from trainer.data.tokenizer import DESCRIPTION, Tokenizer, load, named, with_eot
-from trainer.data.wish import Wish, check, fingerprints, given, options, share
-from trainer.data.workers import Collect, Tokenize, cores, work
+from trainer.data.wish import Wish, check, fingerprints, given, options, share, wanted
+from trainer.data.workers import Collect, Tokenize, work
 from trainer.errors import STOPPED_EARLY, TrainerError
 
 INEXACT = 0.01  # share of the text that token_bytes may miss; beyond it bits per byte would be wrong
@@ -104,11 +104,9 @@ def _make(wish: Wish, sources: list[Source], tokenizer: Tokenizer | None, claim:
 def _run(wish: Wish, sources: list[Source], streams: Streams, rules: Rules, lengths: Any) -> None:
     """Everything between the sources and the streams."""
     counts = streams.counts
-    if wish.limits.reached(sum(counts.documents), sum(counts.tokens)) and not wish.limits.documents:
-        return
     advance = Advance("prepare", sum(one.size for one in sources), counts.weight, wish.quiet)
     source = blocks(sources, wish.shape, streams.position)
-    with closing(work(Tokenize(wish.out, rules), source, wish.workers or cores())) as results:
+    with closing(work(Tokenize(wish.out, rules), source, wanted(wish, sources))) as results:
         for found, block, position in results:
             found, over = clip(found, wish.limits, sum(counts.documents), sum(counts.tokens), lengths)
             streams.add(found, position, block.weight)
@@ -202,7 +200,7 @@ def _alphabet(wish: Wish, sources: list[Source]) -> Tokenizer:
     documents = characters = weight = 0
     advance = Advance("alphabet", sum(one.size for one in sources), quiet=wish.quiet)
     rules = Rules(wish.shape.key, 0.0, wish.skip_bad)
-    with closing(work(Collect(rules), blocks(sources, wish.shape), wish.workers or cores())) as results:
+    with closing(work(Collect(rules), blocks(sources, wish.shape), wanted(wish, sources))) as results:
         for found, block, _ in results:
             seen.update(found.alphabet)
             documents += found.documents

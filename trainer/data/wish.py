@@ -9,18 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.data.block import SIZE
 from trainer.data.limits import Limits
 from trainer.data.readers import Shape
 from trainer.data.shards import TOKENS_PER_SHARD
 from trainer.data.sources import COMPRESSED, Source
 from trainer.data.tokenizer import DESCRIPTION, Tokenizer
+from trainer.data.workers import cores
 from trainer.errors import TrainerError
 
 
 @dataclass(frozen=True)
 class Wish:
     """What to prepare. val: share of the documents for validation; val_tokens: about so many tokens instead (0: the
-    share holds). shard_tokens: a power of two. workers: 0 as many as cores. vocab_size: 0, or the most ids allowed."""
+    share holds). shard_tokens: a power of two. workers: 0 as many as cores, fewer for little text. vocab_size: 0, or
+    the most ids allowed."""
 
     sources: list[str]
     out: Path
@@ -64,6 +67,15 @@ def share(wish: Wish, sources: list[Source], tokenizer: Tokenizer) -> float:
     tokens = size / (4.0 if tokenizer.vocab > 1024 else 1.0)
     tokens = min(tokens, wish.limits.tokens or tokens)
     return min(0.5, 1.25 * wish.val_tokens / max(1.0, tokens))
+
+
+def wanted(wish: Wish, sources: list[Source]) -> int:
+    """Processes: as many as asked for, else the cores, but no more than there are megabytes to share out."""
+    if wish.workers:
+        return wish.workers
+    if any(not one.size for one in sources):
+        return cores()
+    return max(1, min(cores(), sum(one.size for one in sources) // SIZE))
 
 
 def fingerprints(wish: Wish, sources: list[Source], tokenizer: Tokenizer | None) -> tuple[str, str]:

@@ -25,6 +25,13 @@ class Engine(Protocol):
     model: Any  # nn.Module to call for evaluation: model(inputs, targets) inside backend.autocast(step)
     backend: Any  # trainer.precision.backend.Backend
     parameters: int  # of the whole model, tied ones counted once
+    step_number: int  # steps tried (taken or dropped), told to backend.autocast; saved and restored
+
+    @property
+    def loss_scale(self) -> float | None:
+        """fp16's loss scale, None elsewhere. With one, a norm that is not finite is the scaler's daily work: it comes
+        down by half at each, and only at 1 is something wrong."""
+        ...
 
     def micro(self, inputs: Any, targets: Any, scale: float, last: bool) -> Any:
         """Forward and backward of one micro-batch of this rank, (B, T) int64 each; tensors on any device.

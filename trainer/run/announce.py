@@ -32,7 +32,7 @@ def announce(job: Job, resumed: bool) -> None:
         journal.say(f"{name}: {json.dumps(part)}")
     shape = count(config.model)
     journal.say(f"{shape.total:,} parameters ({shape.matrices:,} in matrices), {config.model.family}")
-    journal.say(f"precision {job.precision.name} ({job.precision.backend}): {job.precision.reason}")
+    journal.say(job.precision.describe())
     journal.say(f"attention {job.attention.name}: {job.attention.reason}")
     engine = job.state.engine
     spread = (

@@ -116,11 +116,16 @@ def found(root: Path) -> list[Path]:
     return sorted((path for path in root.glob("step-*") if path.is_dir()), key=lambda path: path.name, reverse=True)
 
 
-def fault(folder: Path) -> str | None:
-    """Why the checkpoint cannot be used, or None when every file has the size and sha256 of the manifest."""
+def fault(folder: Path, only: str = "") -> str | None:
+    """Why the checkpoint cannot be used, or None when every file has the size and sha256 of the manifest.
+
+    only: the one file that is wanted; optimizer states are six times the model, and hashing them takes minutes.
+    """
     try:
         files = manifest(folder)["files"]
         for name, entry in files.items():
+            if only and name != only:
+                continue
             path = folder / name
             if path.stat().st_size != entry["bytes"]:
                 return f"{name} has {path.stat().st_size} bytes, not {entry['bytes']}"

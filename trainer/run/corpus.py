@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainer.after.evaluate import SplitPairs
 from trainer.config import Config
 from trainer.data.loader import Loader
 from trainer.data.order import Order
 from trainer.data.tokens import Tokens, open_tokens
 from trainer.parallel.world import World
+from trainer.run.evaluate import SplitPairs
 from trainer.run.folder import TOKENIZER
 
 
@@ -38,6 +38,10 @@ class Corpus:
     def describe(self) -> dict[str, Any]:
         """What the data is."""
         return self.tokens.describe()
+
+    def close(self) -> None:
+        """Ends the download of shards."""
+        self.tokens.close()
 
     def keep(self, folder: Path) -> None:
         """The tokenizer, for sampling and export."""

@@ -57,7 +57,7 @@ class Work(Protocol):
         ...
 
     def validation(self, config: Config) -> Any:
-        """Pairs for trainer.after.evaluate, or None when nothing was held out."""
+        """Pairs for trainer.run.evaluate, or None when nothing was held out."""
         ...
 
     def begin(self, model: nn.Module) -> None:
@@ -66,6 +66,10 @@ class Work(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What the data is, for the start line."""
+        ...
+
+    def close(self) -> None:
+        """Ends what reads the data."""
         ...
 
     def keep(self, folder: Path) -> None:
@@ -132,10 +136,9 @@ def factory(config: Config, precision: Resolved, choice: attention.Choice, work:
 
 
 def trained_by(config: Config) -> str:
-    """ddp, or deepspeed with its stage, as parallel.engine and parallel.zero say."""
-    if config.parallel.engine == "ddp" or (config.parallel.engine == "auto" and not config.parallel.zero):
-        return "ddp"
-    return f"deepspeed-{config.parallel.zero}"
+    """ddp, or deepspeed with its stage."""
+    kind = parallel.kind(config)
+    return kind if kind == "ddp" else f"{kind}-{config.parallel.zero}"
 
 
 def deterministic(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ from trainer.metrics.system import process_began
 ADVICE_AFTER = 10  # split steps: the first ones compile
 
 
+class Heard(logging.Handler):
+    """What other rooms log (a delayed download) becomes a sentence of the run."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.WARNING)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one record."""
+        self._journal.warn(record.getMessage())
+
+
 class Journal:
     """Files in `folder` and lines on the terminal. first: this is rank 0; gpus: devices that are paid for."""
 
@@ -29,6 +42,8 @@ class Journal:
         self._boards: Boards | None = None
         self._sampler: Sampler | None = None
         self._terminal = sys.stdout.isatty()
+        self._heard = Heard(self)
+        logging.getLogger("trainer").addHandler(self._heard)
         self._measured = 0  # steps whose time was split
         self.parameters = 0
         if not first:
@@ -106,6 +121,7 @@ class Journal:
 
     def close(self) -> None:
         """Ends threads and closes the files; never raises."""
+        logging.getLogger("trainer").removeHandler(self._heard)
         if not self.first:
             return
         if self._sampler is not None:

@@ -71,6 +71,7 @@ def _attempt(config: Config, folder: Path, stop: StopRequest, world: World, work
             return Loop(job, stop).run()
         finally:
             job.source.close()
+            job.work.close()
             job.state.engine.close()
     except (RuntimeError, MemoryError) as error:
         if not fit.out_of_memory(error):
@@ -210,11 +211,12 @@ class Loop:
         if not job.precision.fp8 or step <= job.precision.warmup_steps:
             return {}
         backend, model = job.state.engine.backend, job.state.engine.model
-        if not self.proved:
+        first = not self.proved
+        if first:
             active = backend.check_active(model, step - 1)
             job.journal.say(f"{active} layers compute in {job.precision.name} ({job.precision.backend})")
             self.proved = True
-        return {"fp8": backend.statistics(model)} if step % 100 == 0 or step == 1 else {}
+        return backend.statistics(model) if first or step % 100 == 0 else {}
 
     def _stage(self) -> int:
         """The sequence length of the coming step; tells of a new stage."""

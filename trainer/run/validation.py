@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.after.evaluate import evaluate
 from trainer.metrics.progress import validation_line
+from trainer.run.evaluate import evaluate
 from trainer.run.job import Job
 
 

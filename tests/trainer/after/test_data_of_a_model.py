@@ -45,8 +45,8 @@ def test_data_made_with_another_tokenizer_is_refused(torch, make_run, shape, gpt
 
 
 def test_conversations_count_the_answers_only(loaded, chat_file):
-    from trainer.after.evaluate import evaluate
     from trainer.after.held_out import held_out
+    from trainer.run.evaluate import evaluate
 
     data = held_out(loaded, str(chat_file))
     result = evaluate(loaded.model, data.pairs, data.token_bytes)

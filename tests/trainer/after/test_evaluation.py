@@ -32,7 +32,7 @@ def rows():
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_every_target(torch, model_of, shape, rows):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     model = model_of(shape())
     result = evaluate(model, rows, None, batch=4)
@@ -46,7 +46,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_every_target(torch, model_of, sha
 
 
 def test_a_model_that_knows_nothing_needs_8_bits_for_a_byte(torch, model_of, shape, rows):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     model = model_of(shape())
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_a_model_that_knows_nothing_needs_8_bits_for_a_byte(torch, model_of, sha
 
 
 def test_bits_per_byte_counts_the_bytes_of_targets_and_none_for_specials(torch, model_of, shape, rows):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     sizes = np.random.default_rng(1).integers(0, 9, 256).astype(np.uint16)
     result = evaluate(model_of(shape()), rows, sizes)
@@ -69,7 +69,7 @@ def test_bits_per_byte_counts_the_bytes_of_targets_and_none_for_specials(torch, 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8, 100])
 def test_the_batch_does_not_change_the_result(torch, model_of, shape, rows, batch):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     model = model_of(shape("llama"))
     assert evaluate(model, rows, None, batch=batch).loss == pytest.approx(evaluate(model, rows, None).loss, abs=1e-6)
@@ -77,7 +77,7 @@ def test_the_batch_does_not_change_the_result(torch, model_of, shape, rows, batc
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 16])
 def test_ranks_share_the_windows_make_equally_many_calls_and_agree_with_one(torch, model_of, shape, rows, size):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     calls: list[int] = []
 
@@ -118,7 +118,7 @@ def test_ranks_share_the_windows_make_equally_many_calls_and_agree_with_one(torc
 @given(windows=st.integers(1, 10_000), context=st.integers(1, 4096), tokens=st.integers(0, 10**8))
 def test_a_part_of_the_windows_is_spread_evenly_and_has_the_tokens(windows, context, tokens):
     pytest.importorskip("torch")
-    from trainer.after.evaluate import chosen
+    from trainer.run.evaluate import chosen
 
     numbers = chosen(windows, context, tokens).tolist()
     assert len(set(numbers)) == len(numbers)
@@ -133,14 +133,14 @@ def test_a_part_of_the_windows_is_spread_evenly_and_has_the_tokens(windows, cont
 
 
 def test_no_window_is_an_error(torch, model_of, shape):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     with pytest.raises(TrainerError, match="not one window"):
         evaluate(model_of(shape()), Rows(np.zeros((0, 33), dtype=np.int64)), None)
 
 
 def test_the_model_is_in_training_again_afterwards_and_no_gradient_was_made(torch, model_of, shape, rows):
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     model = model_of(shape()).train()
     evaluate(model, rows, None)
@@ -151,7 +151,7 @@ def test_the_model_is_in_training_again_afterwards_and_no_gradient_was_made(torc
 def test_each_call_has_a_region_of_its_own(torch, model_of, shape, rows):
     from contextlib import contextmanager
 
-    from trainer.after.evaluate import evaluate
+    from trainer.run.evaluate import evaluate
 
     entered = []
 
@@ -165,7 +165,7 @@ def test_each_call_has_a_region_of_its_own(torch, model_of, shape, rows):
 
 
 def test_a_split_is_read_over_its_shards_in_order(torch, tmp_path):
-    from trainer.after.evaluate import SplitPairs
+    from trainer.run.evaluate import SplitPairs
 
     class Split:
         shards, windows = (2, 0, 3), 5

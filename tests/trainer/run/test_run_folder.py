@@ -32,9 +32,8 @@ def test_nowhere_to_write_is_refused_with_the_way_out(tmp_path, monkeypatch):
 
 
 def test_a_killed_owner_lets_go(tmp_path, environment):
-    code = (
-        "import sys, pathlib, trainer.run.folder as r\nwith r.owned(pathlib.Path(sys.argv[1])): print(1, flush=True); input()"
-    )
+    code = "import sys, pathlib, trainer.run.folder as r\n"
+    code += "with r.owned(pathlib.Path(sys.argv[1])): print(1, flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
