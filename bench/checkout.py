@@ -14,7 +14,7 @@ from typing import Any
 from bench.measure import Sample, measure
 
 ROOT = Path(__file__).resolve().parent.parent
-CHANGED = "trainer/loop.py"
+CHANGED = "trainer/run/loop.py"
 WHO = {
     "GIT_AUTHOR_NAME": "bench",
     "GIT_AUTHOR_EMAIL": "bench@localhost",

@@ -16,21 +16,42 @@ import argparse
 import os
 import sys
 
-from trainer.commands import COMMANDS
-from trainer.errors import TrainerError
+from trainer.errors import STOPPED_EARLY, TrainerError
+from trainer.run import interrupt
+
+STORY = """A GPT trainer. `python -m trainer COMMAND --help` says more of each command.
+
+    python -m trainer data prepare corpus --out data/corpus --tokenizer bytes
+    python -m trainer train --preset tiny --data data/corpus --run runs/first
+    python -m trainer sample runs/first --prompt "In the beginning"
+
+Results go to standard output, words to standard error. Exit codes: 0 done, 1 the answer is no, 2 wrong input,
+3 something outside failed, 4 refused for safety, 75 stopped early: the same command goes on.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        exec("")  # one that left an exec() (dataclasses use it) makes CPython die of SIGINT at its exit, until the next
+        print("trainer: stopped", "the same command does it again", sep="\n  -> ", file=sys.stderr)
+        return STOPPED_EARLY
+
+
+def _main(arguments: list[str] | None) -> int:
+    from trainer.commands import COMMANDS
+
     parser = argparse.ArgumentParser(
-        prog="python -m trainer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m trainer", description=STORY, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)
     options, rest = parser.parse_known_args(arguments)
     if rest and not getattr(options, "takes_rest", False):
-        parser.error(f"unknown arguments: {' '.join(rest)}")
+        parser.error(f"unknown arguments: {' '.join(rest)}; see python -m trainer {options.command} --help")
     options.rest = rest
     try:
         code = int(options.act(options))
@@ -45,4 +66,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    interrupt.install()
     sys.exit(main())

@@ -91,7 +91,7 @@ def engine_cold(setting: Setting, docker: Docker, number: int, ours: str) -> flo
     with docker.engine(setting.folder / "engine") as env:
         tag = f"{setting.registry}/by-engine:cold-{number}"
         taken = docker.build_and_push(context, tag, env).wall
-        said = docker.run(ours, env, "tail", "-n", "1", "/opt/stoker/app/trainer/loop.py")
+        said = docker.run(ours, env, "tail", "-n", "1", "/opt/stoker/app/trainer/run/loop.py")
         if said != f"# change {number}\n":
             raise RuntimeError(f"the pushed image holds another trainer: {said!r}")
     return taken

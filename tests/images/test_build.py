@@ -82,7 +82,7 @@ class TestAppendedImage:
 
     def test_a_change_of_the_trainer_makes_only_its_layer_anew(self, small: Project):
         [first] = small.json("build", "--profile", "small")
-        loop = small.root / "trainer/loop.py"
+        loop = small.root / "trainer/run/loop.py"
         loop.write_text(loop.read_text() + "# one more line\n")
         small.commit()
         [second] = small.json("build", "--profile", "small")

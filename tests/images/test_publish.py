@@ -40,7 +40,7 @@ class TestPush:
 
     def test_a_one_line_change_sends_one_layer(self, small: Project, target: str):
         small.json("push", "--profile", "small", "--registry", target)
-        loop = small.root / "trainer/loop.py"
+        loop = small.root / "trainer/run/loop.py"
         loop.write_text(loop.read_text() + "# one more line\n")
         small.commit()
         [row] = small.json("push", "--profile", "small", "--registry", target)

@@ -11,6 +11,9 @@ from trainer.after import chat, conversations
 from trainer.after.source import Loaded
 from trainer.errors import TrainerError
 from trainer.run.evaluate import Pairs, SplitPairs
+from trainer.run.folder import TOKENIZER
+
+ANY = 1 << 62  # more ids than any tokenizer has
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ def held_out(loaded: Loaded, path: str | None, split: str = "val", cache: Path |
     data = _data(loaded, path)
     from trainer.data.tokens import open_tokens
 
-    tokens = open_tokens(data, loaded.shape.context, loaded.shape.vocab, cache or _cache(loaded))
     own = loaded.tokenizer
+    most = loaded.shape.vocab if own is None else ANY  # that the tokenizer is another says more than that it is larger
+    tokens = open_tokens(data, loaded.shape.context, most, cache or _cache(loaded))
     if own is not None and (own.kind, own.name) != (tokens.tokenizer.kind, tokens.tokenizer.name):
         what = f"the data was made with the tokenizer {tokens.tokenizer.name}, the model has {own.name}"
-        raise TrainerError(what, "prepare the data with the model's tokenizer")
+        hint = f"prepare the data with the model's: data prepare ... --tokenizer {_tokenizer(loaded)}"
+        raise TrainerError(what, hint)
     chosen = tokens.val if split == "val" else tokens.train
     if chosen is None:
         raise TrainerError(f"{data.path or 'the baked text'} has no {split} split", "use --split train")
@@ -49,6 +54,11 @@ def _data(loaded: Loaded, path: str | None) -> config.Data:
     if not told:
         raise TrainerError("an export without its run's configuration names no data", "give --data PATH")
     return config.Data(**told["data"])
+
+
+def _tokenizer(loaded: Loaded) -> Path:
+    path = Path(loaded.facts["path"])
+    return (path.parents[1] if loaded.facts["kind"] == "checkpoint" else path) / TOKENIZER
 
 
 def _cache(loaded: Loaded) -> Path:

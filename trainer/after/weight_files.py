@@ -45,7 +45,10 @@ def write(folder: Path, entries: list[Entry], dtype: torch.dtype, limit: int) ->
     for name, content in zip(names, files, strict=True):
         # a view keeps its whole storage: clone what is no tensor of its own, safetensors writes storages
         tensors = {entry.name: entry.make().to(dtype).contiguous().clone() for entry in content}
+        (folder / name).touch()
+        rights = (folder / name).stat().st_mode  # safetensors 0.8 leaves its files readable to their owner alone
         save_file(tensors, str(folder / name), metadata={"format": "pt"})
+        (folder / name).chmod(rights)
     if len(files) > 1:
         total = sum(math.prod(entry.shape) for entry in entries) * dtype.itemsize
         places = {entry.name: name for name, content in zip(names, files, strict=True) for entry in content}

@@ -8,11 +8,15 @@ import platform
 import sys
 from typing import Any
 
+from trainer.commands import opened
+from trainer.errors import TrainerError
+
 
 def register(commands: Any) -> None:
     """Adds the command."""
-    parser = commands.add_parser("bench", help="measure this machine: step, loader; --gpu: MFU and FP8 against bf16")
-    parser.add_argument("--steps", type=int, default=40, metavar="N", help="timed steps (CPU), steps per run (GPU)")
+    story = "measure this machine: step, loader; --gpu: MFU and FP8 against bf16"
+    parser = commands.add_parser("bench", help=story, description=f"{story}. One JSON document on standard output.")
+    parser.add_argument("--steps", type=int, default=40, metavar="N", help="timed steps (CPU), steps per run (GPU); 40")
     parser.add_argument("--gpu", action="store_true", help="the rows that need a GPU, instead of the others")
     parser.add_argument("--data", default="", metavar="PATH", help="prepared folder or text, for --gpu")
     parser.add_argument("--backend", default="native", choices=["native", "te"], help="FP8 back end, for --gpu")
@@ -22,9 +26,12 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measures; the document on standard output."""
-    import torch
+    if options.steps < 1:
+        raise TrainerError(f"--steps is {options.steps}", "give at least 1")
+    with opened.needs_torch():
+        import torch
 
-    from trainer.bench import gpu, loader, step
+        from trainer.bench import gpu, loader, step
 
     if options.gpu:
         rows = [gpu.measure(options.data, options.steps, options.backend, options.set)]

@@ -22,15 +22,19 @@ hf-dataset:NAME[:CONFIG[:SPLIT]]"""
 
 def register(commands: Any) -> None:
     """Adds the command with its parts prepare, show and verify."""
-    parser = commands.add_parser("data", help="prepare token shards from a corpus, show and verify them")
+    story = "prepare token shards from a corpus, show and verify them"
+    parser = commands.add_parser("data", help=story, description=story)
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
-    _add_prepare(parts.add_parser("prepare", help="make a folder of token shards; killed, the same command goes on"))
-    shown = parts.add_parser("show", help="tokens, documents, bytes per token, tokenizer, a sample")
-    shown.add_argument("folder", type=Path, metavar="DIR")
+    story = "make a folder of token shards; killed, the same command goes on"
+    _add_prepare(parts.add_parser("prepare", help=story, description=story))
+    story = "tokens, documents, bytes per token, tokenizer, a sample"
+    shown = parts.add_parser("show", help=story, description=story)
+    shown.add_argument("folder", type=Path, metavar="DIR", help="made by `data prepare`")
     shown.add_argument("--tokens", type=whole, default=0, metavar="N", help="how many epochs N tokens are (10B)")
     shown.add_argument("--json", action="store_true", help="one JSON object")
-    checked = parts.add_parser("verify", help="hash every file; exit 1 and name the bad ones")
-    checked.add_argument("folder", type=Path, metavar="DIR")
+    story = "hash every file; exit 1 and name the bad ones"
+    checked = parts.add_parser("verify", help=story, description=story)
+    checked.add_argument("folder", type=Path, metavar="DIR", help="made by `data prepare`")
     checked.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(act=run)
 

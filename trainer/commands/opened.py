@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainer.errors import OUTSIDE_FAILED, TrainerError
+from trainer.run import interrupt
 
 WHERE = "a run folder, RUN/checkpoints/step-..., or a folder made by `export`"
 
@@ -22,9 +23,10 @@ def add(parser: argparse.ArgumentParser, device: bool = True) -> None:
 
 @contextmanager
 def needs_torch() -> Iterator[None]:
-    """Around imports. Raises TrainerError naming the package that is missing."""
+    """Around imports. Raises TrainerError naming the package that is missing; a Ctrl-C meanwhile is not lost."""
     try:
         yield
     except ModuleNotFoundError as error:
         hint = f"use the image, or pip install {(error.name or 'torch').partition('.')[0]}"
         raise TrainerError(f"{error.name} is not installed here", hint, OUTSIDE_FAILED) from None
+    interrupt.again()

@@ -17,11 +17,12 @@ from trainer.metrics.progress import Follower, Progress, summary, told_by_config
 
 def register(commands: Any) -> None:
     """Adds the command."""
-    parser = commands.add_parser("progress", help="step, speed, what is left in hours and dollars, goodput")
+    story = "step, speed, what is left in hours and dollars, goodput"
+    parser = commands.add_parser("progress", help=story, description=f"{story}; by the run's files alone")
     place.add(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object (one a line with --follow)")
     parser.add_argument("--follow", action="store_true", help="again whenever there is news, until the run ends")
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="between two looks of --follow")
+    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="between two looks of --follow (5)")
     parser.set_defaults(act=run)
 
 

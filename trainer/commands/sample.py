@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings(options.tokens, options.temperature, options.top_k, options.top_p, options.seed)
     settings.check()
     loaded = open_model(options.path, options.checkpoint, options.device, options.dtype)
+    if options.chat and not loaded.facts.get("sft"):
+        print("trainer: WARNING: this model was not fine-tuned on conversations (see `sft`)", file=sys.stderr)
     if options.chat and options.prompt is None:
         return _talk(loaded, settings, options)
     ids, stops = _prompt(loaded, options)

@@ -13,8 +13,13 @@ from trainer.run import smoke
 
 def register(commands: Any) -> None:
     """Adds the command."""
-    parser = commands.add_parser("smoke", help="train, kill, resume, compare; more flags go to train")
-    parser.add_argument("--steps", type=int, default=40, metavar="N")
+    parser = commands.add_parser(
+        "smoke",
+        help="train, kill, resume, compare; more flags go to train",
+        description="trains in a scratch folder, once whole and once killed and resumed; the losses must be the same. "
+        "More flags go to train. One JSON document on standard output.",
+    )
+    parser.add_argument("--steps", type=int, default=40, metavar="N", help="of the run (40)")
     place.add(parser)
     parser.set_defaults(act=run, takes_rest=True)
 

@@ -17,6 +17,7 @@ from trainer.errors import OUTSIDE_FAILED, TrainerError
 from trainer.machine import driver
 from trainer.machine import profile as baked
 from trainer.run import folder as runs
+from trainer.run.room import fits_host
 from trainer.run.stop import StopRequest
 
 STORY = """Trains, or resumes: the same command goes on from the newest good checkpoint of its run folder.
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"run": str(folder), "config": config.to_json()}, indent=1))
         return 0
     ranks = rank_count(options.ranks, config)
+    if "RANK" not in os.environ and (config.train.device == "cpu" or not visible_gpus()):
+        fits_host(config, ranks)
     if ranks > 1 and "RANK" not in os.environ:
         from trainer.parallel.launch import launch
 
@@ -95,8 +98,12 @@ def resolved(options: argparse.Namespace) -> tuple[Config, Path]:
         apply(config, preset(options.preset).values, f"preset {options.preset}")
     for file in options.config:
         apply_file(config, file)
-    apply_text(config, [*_flags(options), *options.set])
+    for flag, assignment in _flags(options).items():
+        apply_text(config, [assignment], flag)
+    apply_text(config, options.set)
     if options.time_limit is not None:
+        if not 0 <= options.time_limit < float("inf"):
+            raise TrainerError(f"--time-limit is {options.time_limit:g}", "give seconds from 0 up; 0 is no limit")
         config.limits.hours = options.time_limit / 3600
     resolve(config)
     check(config)
@@ -126,16 +133,17 @@ def visible_gpus() -> int:
     return len(driver.read().devices)
 
 
-def _flags(options: argparse.Namespace) -> list[str]:
+def _flags(options: argparse.Namespace) -> dict[str, str]:
+    """By flag, the assignment that it stands for."""
     micro = "0" if options.micro_batch == "auto" else options.micro_batch
     pairs = {
-        "data.path": options.data,
-        "train.steps": options.steps,
-        "train.micro_batch": micro,
-        "precision.name": options.precision,
-        "checkpoint.every": options.save_every,
+        "--data": ("data.path", options.data),
+        "--steps": ("train.steps", options.steps),
+        "--micro-batch": ("train.micro_batch", micro),
+        "--precision": ("precision.name", options.precision),
+        "--save-every": ("checkpoint.every", options.save_every),
     }
-    return [f"{name}={value}" for name, value in pairs.items() if value is not None]
+    return {flag: f"{name}={value}" for flag, (name, value) in pairs.items() if value is not None}
 
 
 def _quiet(options: argparse.Namespace) -> bool:

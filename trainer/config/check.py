@@ -15,6 +15,8 @@ CHOICES: dict[str, Sequence[str]] = {
     "model.attention": ("auto", "te", "flash", "flash3", "flash2", "sdpa"),
     "optim.name": ("adamw", "muon"),
     "optim.schedule": ("cosine", "wsd", "linear", "constant"),
+    "train.compile_mode": ("default", "max-autotune-no-cudagraphs"),
+    "train.device": ("auto", "cpu", "cuda"),
     "train.checkpointing": ("none", "selective", "full"),
     "precision.name": PRECISIONS,
     "precision.backend": ("auto", "te", "native"),
@@ -67,8 +69,13 @@ AT_LEAST: dict[str, float] = {
 
 
 def resolve(config: Config) -> None:
-    """Turns the depth dial into layers, width and heads. Raises TrainerError when they do not come out whole."""
+    """Turns the depth dial into layers, width and heads, and `fp8` into the recipe without state of its own.
+
+    Raises TrainerError when they do not come out whole.
+    """
     model = config.model
+    if config.precision.name == "fp8":
+        config.precision.name = "fp8-current"
     if model.depth < 0:
         raise TrainerError(f"model.depth is {model.depth}", "it must be at least 0; 0 leaves layers, width and heads")
     if model.depth:
@@ -90,7 +97,7 @@ def check(config: Config) -> None:
     for name, least in AT_LEAST.items():
         value = _value(config, name)
         if not math.isfinite(value) or value < least:
-            raise TrainerError(f"{name} is {value}", f"it must be at least {least:g}")
+            raise TrainerError(f"{name} is {value}", f"it must be a finite number of at least {least:g}")
     for name in ("model.dropout", "optim.beta1", "optim.beta2", "optim.muon_momentum"):
         if not 0 <= _value(config, name) < 1:
             raise TrainerError(f"{name} is {_value(config, name)}", "it must be at least 0 and below 1")

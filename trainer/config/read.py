@@ -33,17 +33,21 @@ def apply(config: Config, values: Mapping[str, Any], source: str) -> None:
             _put(part, key, value, f"{section}.{key}", source)
 
 
-def apply_text(config: Config, assignments: Iterable[str]) -> None:
+def apply_text(config: Config, assignments: Iterable[str], source: str = "--set") -> None:
     """Puts `section.key=value` texts (and `curriculum=8:50M,64:1B,2048`) into the config."""
     for text in assignments:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if equals and section == "curriculum" and not dot:
-            config.curriculum = _stages(value.strip(), "--set")
+            config.curriculum = _stages(value.strip(), source)
             continue
         if not (equals and dot and key):
-            raise TrainerError(f"--set {text}: not of the form section.key=value", "for example --set model.width=128")
-        apply(config, {section: {key: value.strip()}}, "--set")
+            there = [one for one in dataclasses.asdict(config) if hasattr(getattr(config, one), section)]
+            meant = (
+                f"did you mean {there[0]}.{section}=..." if there and not dot else "for example --set model.width=128"
+            )
+            raise TrainerError(f"{source} {text}: not of the form section.key=value", meant)
+        apply(config, {section: {key: value.strip()}}, source)
 
 
 def apply_file(config: Config, path: str) -> None:

@@ -74,11 +74,12 @@ class Train:
 
     steps: int = 100  # optimizer steps in the whole run, resumed parts included
     batch: int = 8
-    micro_batch: int = 0  # windows at once on one rank; 0: the largest that fits, found by trying
+    micro_batch: int = 0  # windows at once on one rank; 0: the largest that fits, found by trying (CUDA, ddp)
     seed: int = 1337
     device: str = "auto"  # auto, cpu, cuda
     deterministic: bool = True
     compile: bool = False  # torch.compile, block by block
+    compile_mode: str = "default"  # default, max-autotune-no-cudagraphs; CUDA graphs do not fit block by block
     checkpointing: str = "none"  # activation checkpointing: none, selective (attention and MLP inner part), full
     loss_chunk: int = (
         0  # tokens whose logits exist at once; 0: as many as make 64 MiB of fp32 logits (GPU: 2048+), -1: all

@@ -17,6 +17,7 @@ from trainer.errors import OUTSIDE_FAILED, REFUSED, TrainerError
 LOCK = ".prepare.lock"
 TOKEN_BYTES = "token_bytes.bin"
 OURS = re.compile(r"\.?(train|val)-\d{5,}\.bin(\.partial)?")
+WHOLE = re.compile(r"(train|val)-\d{5,}\.bin")  # what is worth keeping of a preparation that failed
 
 
 class Claim:
@@ -68,7 +69,8 @@ class Claim:
             self.entries, self.resumed = entries, True
             return
         left = [one.name for one in self.folder.iterdir() if OURS.fullmatch(one.name) or one.name == DESCRIPTION]
-        if (left or self.journal.exists()) and not force:
+        nothing = self.journal.exists() and not any(WHOLE.fullmatch(name) for name in left)
+        if (left or self.journal.exists()) and not nothing and not force:
             what = f"{self.folder} holds an unfinished preparation of other sources or with other options"
             raise TrainerError(what, "give the same command to go on, another --out, or --force", REFUSED)
         self._clear()

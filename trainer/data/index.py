@@ -109,7 +109,10 @@ def content(folder: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise TrainerError(f"{folder} holds no {NAME}", f"{AGAIN}, or give data.path a text file") from None
+        if not folder.is_dir():
+            raise TrainerError(f"there is no folder {folder}", "give a folder made by `data prepare`") from None
+        hint = f"make a prepared folder of it: python -m trainer data prepare {folder} --out DIR --tokenizer bytes"
+        raise TrainerError(f"{folder} holds no {NAME}: it is no prepared folder", hint) from None
     except OSError as error:
         raise TrainerError(f"cannot read {path}: {error.strerror}", "give data.path a readable folder") from None
 

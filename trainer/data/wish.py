@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer.data import index as indexes
 from trainer.data.block import SIZE
 from trainer.data.limits import Limits
 from trainer.data.readers import Shape
@@ -16,7 +17,7 @@ from trainer.data.shards import TOKENS_PER_SHARD
 from trainer.data.sources import COMPRESSED, Source
 from trainer.data.tokenizer import DESCRIPTION, Tokenizer
 from trainer.data.workers import cores
-from trainer.errors import TrainerError
+from trainer.errors import REFUSED, TrainerError
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,20 @@ def check(wish: Wish) -> None:
         raise TrainerError(f"--shard-tokens {wish.shard_tokens} is no power of two", "64M (67,108,864) is usual")
     if min(wish.limits.documents, wish.limits.tokens, wish.val_tokens, wish.workers, wish.vocab_size) < 0:
         raise TrainerError("a limit below 0", "give numbers from 0 up; 0 is no limit")
+    for source in wish.sources:
+        _apart(Path(source).expanduser(), wish.out)
     wish.shape.pattern()
+
+
+def _apart(source: Path, out: Path) -> None:
+    """Raises TrainerError when `source` is a prepared folder, or would be a source of its own result the next time."""
+    if not source.is_dir():
+        return
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise TrainerError(f"--out {out} is inside the source {source}", "give --out a folder outside of it", REFUSED)
+    if (source / indexes.NAME).exists() and (source / DESCRIPTION).exists():
+        what = f"{source} is a prepared folder, no text"
+        raise TrainerError(what, "give the corpus it was made of; or train on it: train --data " + str(source))
 
 
 def share(wish: Wish, sources: list[Source], tokenizer: Tokenizer) -> float:

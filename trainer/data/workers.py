@@ -106,12 +106,15 @@ def _pooled(
         raise TrainerError("a worker process died", hint, OUTSIDE_FAILED) from None
     finally:
         processes = list((getattr(pool, "_processes", None) or {}).values())
+        keeper = getattr(pool, "_executor_manager_thread", None)
         pool.shutdown(wait=False, cancel_futures=True)
         if waiting:  # ended early: what they are at is of no use any more
             for process in processes:
                 process.terminate()
         for process in processes:
             process.join()
+        if keeper is not None:  # while it lives, the exit hook of concurrent.futures may write into its closed pipe
+            keeper.join(timeout=10)
 
 
 def _first(waiting: deque[tuple[Future[Any], Block, Any]]) -> tuple[Any, Block, Any]:

@@ -43,7 +43,7 @@ class WandbBoard:
         self._arguments = {
             "project": project,
             "id": run_id(name),
-            "name": name,
+            "name": os.environ.get("WANDB_NAME") or name,
             "resume": "allow",
             "mode": self._mode,
             "dir": str(folder),

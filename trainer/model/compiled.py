@@ -22,6 +22,9 @@ def compile_blocks(model: GPT, mode: str = "default", backend: str = "inductor")
     for name in ("recompile_limit", "cache_size_limit"):  # new and old name; beyond it dynamo silently runs eagerly
         if hasattr(_dynamo.config, name):
             setattr(_dynamo.config, name, max(SHAPES, getattr(_dynamo.config, name)))
+    # Blocks are compiled one by one, so gradients travel between them anyway. What dynamo does by default under
+    # DistributedDataParallel would cut every block in pieces of a bucket, and refuses checkpointing within one.
+    _dynamo.config.optimize_ddp = False
     for block in model.blocks:
         block.compile(mode=mode, backend=backend, dynamic=False)
     model.head.slope = torch.compile(slope_of, mode=mode, backend=backend, dynamic=False)

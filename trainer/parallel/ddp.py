@@ -1,3 +1,4 @@
+# mypy: allow-subclassing-any
 """Every rank holds the whole model in fp32; gradients are averaged by DistributedDataParallel. One rank needs none."""
 
 from __future__ import annotations
@@ -18,6 +19,26 @@ from trainer.parallel.world import World
 OPTIMIZER_FILE = "optimizer.pt"
 
 MakeOptimizer = Callable[[Iterable[tuple[str, torch.nn.Parameter]]], torch.optim.Optimizer]
+
+
+class Settling(torch.nn.Module):
+    """The model; called without arguments, the sum of its parameters.
+
+    After its first backward pass DistributedDataParallel fills its buckets anew, in the order in which gradients came.
+    Where a gradient lies decides in which order the ranks' are added, so with three or more of them the first step
+    after a resume would differ in its last bits from that of a run that went on. A pass that costs next to nothing
+    settles the buckets before the first step of every attempt.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *arguments: Any) -> Any:
+        """As the model's own."""
+        if arguments:
+            return self.model(*arguments)
+        return torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
 
 class DDP:
@@ -47,13 +68,16 @@ class DDP:
 
     def _wrap(self, bucket: int) -> torch.nn.Module:
         devices = [self.world.device] if self.world.device.type == "cuda" else None
-        return torch.nn.parallel.DistributedDataParallel(
-            self.model,
+        whole = torch.nn.parallel.DistributedDataParallel(
+            Settling(self.model),
             device_ids=devices,
             bucket_cap_mb=bucket,
             broadcast_buffers=False,  # ours are constants; FP8 scales are reduced by their own back end
             gradient_as_bucket_view=True,
         )
+        whole().backward()
+        self._optimizer.zero_grad(set_to_none=True)
+        return whole
 
     @property
     def loss_scale(self) -> float | None:
@@ -72,6 +96,13 @@ class DDP:
             weighted = loss * (scale * self.world.size)
             (self._scaler.scale(weighted) if self._scaler else weighted).backward()
         return loss.detach().float()
+
+    def attempt(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """See Engine. Not the last of a step: nothing waits for a rank whose memory ran out."""
+        try:
+            self.micro(inputs, targets, 1.0 / targets.numel(), False)
+        finally:
+            self._optimizer.zero_grad(set_to_none=True)
 
     def norm(self) -> float:
         """See Engine; after it the gradient is unscaled."""
@@ -103,7 +134,9 @@ class DDP:
     def _end(self) -> None:
         if self._scaler:
             self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
+        # Views into DistributedDataParallel's buckets stay: dropped ones would be allocated a second time, beside the
+        # buckets, by the micro-batches before the last.
+        self._optimizer.zero_grad(set_to_none=self.world.size == 1)
         self._norm = None
         self.step_number += 1
 
@@ -119,7 +152,7 @@ class DDP:
                 "scaler": self._scaler.state_dict() if self._scaler else None,
                 "step": self.step_number,
             }
-            torch.save(state, folder / OPTIMIZER_FILE)
+            torch.save(weights.of_one_making(state), folder / OPTIMIZER_FILE)
         self.world.barrier()
 
     def read(self, folder: Path) -> None:

@@ -40,6 +40,11 @@ class Engine(Protocol):
         """
         ...
 
+    def attempt(self, inputs: Any, targets: Any) -> None:
+        """Forward and backward of one micro-batch to see what memory it takes; neither its gradient nor a counted
+        step stays. Under ddp also when memory runs out in the middle; DeepSpeed's buckets may not survive that."""
+        ...
+
     def norm(self) -> float:
         """L2 norm of the step's gradient, unscaled and unclipped, equal on all ranks; inf or nan where it is broken."""
         ...

@@ -23,8 +23,7 @@ def clip(tensors: Iterable[torch.Tensor], norm: float, limit: float) -> None:
     """Scales the tensors in place so that their common norm, now `norm`, is at most `limit`; limit 0: leaves them."""
     if limit > 0 and norm > limit:
         factor = limit / (norm + 1e-6)  # as torch.nn.utils.clip_grad_norm_ and DeepSpeed: never exactly the limit
-        for tensor in tensors:
-            tensor.mul_(factor)
+        torch._foreach_mul_(list(tensors), factor)  # one kernel for many tensors on a GPU
 
 
 def finite(norm: float) -> bool:

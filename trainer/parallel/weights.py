@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,18 @@ def check(stored: Iterable[str], expected: Iterable[str], file: Path) -> None:
             "resume with the configuration the run was started with, or start another run folder",
             REFUSED,
         )
+
+
+def of_one_making(state: Any) -> Any:
+    """The same values in containers and strings of one making.
+
+    pickle writes an object it has met before as a reference; after a resume equal strings and tuples are other objects
+    than in an uninterrupted run, and the file of the same state would have other bytes and another sha256.
+    """
+    if isinstance(state, dict):
+        return {of_one_making(name): of_one_making(value) for name, value in state.items()}
+    if isinstance(state, list):
+        return [of_one_making(value) for value in state]
+    if isinstance(state, tuple):
+        return (*(of_one_making(value) for value in state),)
+    return sys.intern(str(state)) if type(state) is str else state

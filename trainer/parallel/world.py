@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +33,7 @@ class World:
     local_size: int  # ranks on this host
     device: torch.device
     backend: str  # nccl, gloo, or "" where there is no process group
+    _barriers: int = 0  # passed so far; the same number on all ranks
 
     @property
     def first(self) -> bool:
@@ -75,10 +77,23 @@ class World:
         return box[0]
 
     def barrier(self) -> None:
-        """Returns when all ranks have come here."""
-        if self.size > 1:
-            # A sum and not dist.barrier(): the latter guesses the device where the group has none bound.
-            self.max(0.0)
+        """Returns when all ranks have come here, however late: parallel.timeout, which ends collectives, does not
+        count. One rank may write or check a checkpoint for a quarter of an hour while the others wait for it here.
+
+        By the store the ranks met through; asked again and again, since a blocking wait would lock NCCL's watchdog out.
+        """
+        if self.size == 1:
+            return
+        store = dist.distributed_c10d._get_default_store()
+        self._barriers += 1
+        name = f"stoker-barrier-{self._barriers}"
+        if store.add(name, 1) == self.size:
+            store.set(f"{name}-open", "1")
+        pause = 0.001
+        while not store.check([f"{name}-open"]):
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
+        self.max(0.0)  # nobody goes on, and takes the store away, before all have seen it open
 
     def same(self, text: str, what: str = "configuration") -> None:
         """Raises TrainerError on every rank, naming the odd ones, unless `text` is the same on all of them."""

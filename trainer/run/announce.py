@@ -42,6 +42,7 @@ def announce(job: Job, resumed: bool) -> None:
     for row in job.plan.describe() if config.curriculum else []:
         journal.say(f"curriculum: {json.dumps(row)}")
     _warn_of_repeats(job)
+    _warn_of_low_rate(job)
     journal.add(
         "start",
         step=progress.step,
@@ -98,6 +99,15 @@ def _warn_of_repeats(job: Job) -> None:
         job.journal.warn(
             f"the run passes its data {epochs:.1f} times: beyond about {EPOCHS:.0f} it learns the text by heart; "
             f"use more data or fewer steps{least}"
+        )
+
+
+def _warn_of_low_rate(job: Job) -> None:
+    optim, steps = job.config.optim, job.config.train.steps
+    if optim.schedule != "constant" and 0 < optim.decay_steps < steps:
+        job.journal.warn(
+            f"the learning rate is down at step {optim.decay_steps} (optim.decay_steps) and stays there for the other "
+            f"{steps - optim.decay_steps}; optim.decay_steps={steps} spreads it over the whole run"
         )
 
 

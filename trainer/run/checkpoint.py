@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,16 @@ def stage(root: Path, step: int) -> Path | None:
 
 
 def publish(
-    root: Path, step: int, staging: Path | None, facts: Mapping[str, Any], keep: int, protect: frozenset[str]
+    root: Path,
+    step: int,
+    staging: Path | None,
+    facts: Mapping[str, Any],
+    keep: int,
+    protect: frozenset[str],
+    pointers: Sequence[str] = (POINTER,),
 ) -> Path:
-    """Hashes and renames what `stage` gave and others filled, moves `latest`, drops older checkpoints beyond `keep`."""
+    """Hashes and renames what `stage` gave and others filled, moves the pointers (`latest`, perhaps `best`), and only
+    then drops older checkpoints beyond `keep`."""
     target = root / name_of(step)
     if staging is not None:
         _seal(staging, step, facts)
@@ -84,7 +91,8 @@ def publish(
             _discard(target)
         staging.rename(target)
         _flush(root)
-    point(root, POINTER, target.name)
+    for pointer in pointers:
+        point(root, pointer, target.name)
     # a damaged newer one stays until training reaches its step again; it must not push out good older ones
     older = [path for path in found(root) if path.name <= target.name]
     for old in [path for path in older if path.name not in protect][keep:]:

@@ -147,6 +147,8 @@ def deterministic(config: Config) -> None:
         # cuBLAS is only deterministic with a fixed workspace (PyTorch notes, "Reproducibility")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # else every tensor that is about to be written is filled first: memory traffic for nothing
+        torch.utils.deterministic.fill_uninitialized_memory = False
     elif torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
 
@@ -154,7 +156,9 @@ def deterministic(config: Config) -> None:
 def refuse_other(then: dict[str, Any], now: dict[str, Any], where: Path) -> None:
     """Raises TrainerError when a run of another identity lies in this folder; names every difference."""
     changed = [
-        f"{section}.{key} was {then.get(section, {}).get(key)}, is {value}"
+        "data.path was another text"
+        if (section, key) == ("data", "identity")
+        else f"{section}.{key} was {then.get(section, {}).get(key)}, is {value}"
         for section, values in now.items()
         for key, value in values.items()
         if then.get(section, {}).get(key) != value
@@ -177,5 +181,5 @@ def identity(job: Job) -> dict[str, Any]:
         "optim": values["optim"],
         "data": {"identity": job.source.identity, "shuffle_shards": values["data"]["shuffle_shards"]},
         "train": {**{key: values["train"][key] for key in ("batch", "seed")}, **horizon},
-        "curriculum": {"stages": values["curriculum"]},
+        "curriculum": {"stages": [{**stage, "micro_batch": 0} for stage in values["curriculum"]]},
     }

@@ -18,6 +18,7 @@ from trainer.metrics.progress import progress_line
 from trainer.metrics.system import process_began
 
 ADVICE_AFTER = 10  # split steps: the first ones compile
+ADVISED = 10_000_000  # parameters; in a smaller model everything but the model takes a share of the step
 
 
 class Heard(logging.Handler):
@@ -44,13 +45,14 @@ class Journal:
         self._terminal = sys.stdout.isatty()
         self._heard = Heard(self)
         logging.getLogger("trainer").addHandler(self._heard)
+        self._evaluations: list[dict[str, Any]] = []  # their lines, of all attempts
         self._measured = 0  # steps whose time was split
         self.parameters = 0
         if not first:
             return
         self.words = log.Words(folder / log.WORDS)
         for line in log.read(folder / log.TRAINING):
-            self.tally.add(line)
+            self._count(line)
         self._training = log.JsonLines(folder / log.TRAINING, None, self.began, self.words.warn, self._also)
         attempt = self._training.attempt
         self._performance = log.JsonLines(
@@ -110,7 +112,7 @@ class Journal:
     def judge_evaluations(self) -> None:
         """Warns when the validation loss keeps rising."""
         if self.first:
-            warning = overfitting([line for line in log.read(self._training.path) if line.get("event") == "eval"])
+            warning = overfitting(self._evaluations)
             if warning:
                 self.warn(warning)
 
@@ -135,7 +137,7 @@ class Journal:
     def _advise(self, performance: dict[str, Any]) -> None:
         """Once per attempt, when the speeds have settled: what its own numbers say could be better."""
         self._measured += bool(performance["split"])
-        if self._measured != ADVICE_AFTER:
+        if self._measured != ADVICE_AFTER or self.parameters < ADVISED:
             return
         self._measured += 1
         gpus = (self._sampler.latest or {}).get("gpus") or () if self._sampler is not None else ()
@@ -145,8 +147,13 @@ class Journal:
         ):
             self.say(f"advice: {sentence}")
 
-    def _also(self, line: dict[str, Any]) -> None:
+    def _count(self, line: dict[str, Any]) -> None:
         self.tally.add(line)
+        if line.get("event") == "eval":
+            self._evaluations.append(line)
+
+    def _also(self, line: dict[str, Any]) -> None:
+        self._count(line)
         self._on_boards(line)
 
     def _on_boards(self, line: dict[str, Any]) -> None:

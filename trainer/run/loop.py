@@ -136,8 +136,9 @@ class Loop:
         start = time.monotonic()
         self.meter.begin(progress.step + 1)
         total, tokens = self._gradients(length)
-        loss, norm = total / max(1, tokens), engine.norm()
-        verdict = self._judge(loss, norm)
+        norm = engine.norm()  # before the loss is waited for: a GPU that is asked twice stands still twice
+        loss = float(total) / tokens if tokens else math.nan
+        verdict = self._judge(loss, norm, tokens)
         rate = scale(progress.step, job.config.optim, job.config.train.steps)
         with self.meter.part("optimizer"):
             if verdict.action == APPLY:
@@ -158,7 +159,7 @@ class Loop:
         self._report(verdict, loss, norm, rate, tokens, time.monotonic() - start)
         return True
 
-    def _gradients(self, length: int) -> tuple[float, int]:
+    def _gradients(self, length: int) -> tuple[torch.Tensor, int]:
         """Leaves the gradient of the mean loss in the engine; the summed loss and the tokens of the whole step."""
         job, engine = self.job, self.job.state.engine
         with self.meter.part("data"):
@@ -174,13 +175,16 @@ class Loop:
                 inputs, targets = next(pieces)
             with self.meter.part("backward"):
                 total += engine.micro(inputs, targets, 1.0 / max(1, tokens), number == count - 1)
-        return float(job.world.sum(total.double())), tokens
+        return job.world.sum(total.double()), tokens
 
-    def _judge(self, loss: float, norm: float) -> Verdict:
+    def _judge(self, loss: float, norm: float, tokens: int) -> Verdict:
         progress, guard = self.job.state.progress, self.job.config.guard
-        if self.job.precision.name == "fp16" and math.isfinite(loss):
-            # an overflow of the loss scale is no fault of the data: the scaler halves it and the next step is tried
-            guard = dataclasses.replace(guard, skips=max(guard.skips, FP16_SKIPS))
+        if not tokens:
+            return Verdict(SKIP, "no token of this step counts for the loss; nothing to learn from it")
+        overflow = self.job.precision.name == "fp16" and math.isfinite(loss) and not math.isfinite(norm)
+        if overflow and progress.watch.skipped < FP16_SKIPS:
+            # no fault of the data: the scaler halves its scale and the next step is tried, whatever guard.nan is
+            guard = dataclasses.replace(guard, nan="skip", skips=FP16_SKIPS)
         return judge(loss, norm, guard, progress.watch)
 
     def _tell(self, verdict: Verdict, loss: float, norm: float) -> None:
@@ -251,6 +255,7 @@ class Loop:
         job = self.job
         bad, watch = job.state.progress, job.state.progress.watch
         newest = checkpoint.newest_good(job.checkpoints, job.journal.warn) if job.world.first else None
+        job.world.barrier()  # reading all of a checkpoint takes longer than a collective may
         newest = job.world.broadcast(newest)
         if newest is None:
             raise TrainerError(

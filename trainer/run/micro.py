@@ -32,12 +32,15 @@ def count(job: Job, micro: int) -> int:
 def compile_model(job: Job) -> None:
     """torch.compile, block by block; after the sizes are found, since each size would be compiled."""
     model = job.state.engine.model
-    compile_blocks(getattr(model, "module", model))
+    compile_blocks(getattr(model, "module", model), job.config.train.compile_mode)
 
 
 def _tried(job: Job, length: int) -> int:
-    """The largest that fits; remembered in the state, so that a resumed run adds in the same order."""
-    name = f"{length} on {job.world.size} x {_device_name(job)}"
+    """The largest that fits; remembered in the state, so that a resumed run adds in the same order. What may change on
+    a resume and takes other memory is in the name."""
+    train, offload = job.config.train, job.config.parallel.offload
+    kept = f"checkpointing {train.checkpointing}, loss_chunk {train.loss_chunk}, offload {offload}"
+    name = f"{length} on {job.world.size} x {_device_name(job)}, {kept}"
     remembered = job.state.progress.micro
     if name not in remembered:
         remembered[name] = _measured(job, length)
@@ -49,6 +52,11 @@ def _measured(job: Job, length: int) -> int:
     own = batches(config, world.size)
     if world.device.type != "cuda":
         return fit.without_memory_search(own, config.model.context)
+    if job.state.engine.kind == "deepspeed":
+        # a try that runs out of memory in one rank leaves the others in ZeRO's collectives
+        size = fit.without_memory_search(own, config.model.context)
+        job.journal.say(f"micro-batch {size} windows: not searched under DeepSpeed; train.micro_batch sets it")
+        return size
     cpu, cuda = torch.get_rng_state(), torch.cuda.get_rng_state()
     try:
         found = fit.micro_batch(lambda size: _one(job, size, length), fit.divisors(own), world)
@@ -69,8 +77,7 @@ def _one(job: Job, size: int, length: int) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     shape = (size * model.context // length, length)
     tokens = torch.randint(0, model.vocab, shape, device=device)
-    engine.micro(tokens, tokens, 1.0 / tokens.numel(), False)  # not last: nothing is waited for
-    engine.drop()
+    engine.attempt(tokens, tokens)
     coming = 0 if job.state.progress.step else STATE_BYTES * engine.parameters
     return int(torch.cuda.max_memory_reserved(device)) + (coming if engine.kind == "ddp" else 0)
 

@@ -10,7 +10,7 @@ import torch
 from trainer.errors import TrainerError
 from trainer.precision.policy import Resolved, changed
 from trainer.run import checkpoint
-from trainer.run.checkpoint import BEST
+from trainer.run.checkpoint import BEST, POINTER
 from trainer.run.job import Job, identity, refuse_other
 
 
@@ -33,11 +33,9 @@ def save(job: Job, best: bool = False) -> None:
             else:
                 pointed = checkpoint.pointed(root, BEST)
                 keep_best = pointed.name if pointed else ""
-            checkpoint.publish(
-                root, progress.step, staging, facts(job), job.config.checkpoint.keep, frozenset({keep_best} - {""})
-            )
-            if best:
-                checkpoint.point(root, BEST, named)
+            pointers = (BEST, POINTER) if best else (POINTER,)
+            kept = frozenset({keep_best} - {""})
+            checkpoint.publish(root, progress.step, staging, facts(job), job.config.checkpoint.keep, kept, pointers)
     world.barrier()
     seconds = round(time.monotonic() - began, 6)
     job.journal.add("save", step=progress.step, checkpoint=checkpoint.name_of(progress.step), stall=seconds)
@@ -54,6 +52,7 @@ def resume(job: Job) -> bool:
         newest = checkpoint.newest_good(job.checkpoints, job.journal.warn)
         if newest is None and checkpoint.found(job.checkpoints):
             job.journal.warn("no checkpoint of this run is good; starting from step 0")
+    job.world.barrier()  # checking all of a checkpoint takes longer than a collective may
     newest = job.world.broadcast(newest)
     if newest is None:
         return False

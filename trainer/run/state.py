@@ -17,6 +17,7 @@ from trainer.run.guards import Watch
 
 FORMAT = 2
 PROGRESS = "progress.json"
+APART = 1_000_003  # between the seeds of two steps: more than there are ranks
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Progress:
     waited: int = 0  # evaluations since the best
     seconds: float = 0.0  # of all attempts, until this state
     dollars: float = 0.0
-    micro: dict[str, int] = field(default_factory=dict)  # "length on W x device" -> windows, as once measured
+    micro: dict[str, int] = field(default_factory=dict)  # what was measured for -> windows
     watch: Watch = field(default_factory=Watch)
 
 
@@ -46,7 +47,7 @@ class State:
     def write(self, folder: Path) -> None:
         """Writes into an existing folder that all ranks see; collective."""
         self.engine.write(folder)
-        torch.save(_random_states(), folder / f"random-{self.world.rank:05d}.pt")
+        torch.save(_random_states(self._cuda), folder / f"random-{self.world.rank:05d}.pt")
         if self.world.first:
             content = {"format": FORMAT, "world": self.world.size, **asdict(self.progress)}
             (folder / PROGRESS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -64,7 +65,13 @@ class State:
         self.progress = Progress(**{**content, "watch": Watch(**content["watch"])})
         own = folder / f"random-{self.world.rank:05d}.pt"
         if world == self.world.size and own.exists():
-            _set_random_states(torch.load(own, map_location="cpu", weights_only=True))
+            _set_random_states(torch.load(own, map_location="cpu", weights_only=True), self._cuda)
+        else:  # not those of the run's first steps again
+            seed(torch.initial_seed() + APART * self.progress.step, 0)
+
+    @property
+    def _cuda(self) -> bool:
+        return bool(self.world.device.type == "cuda")
 
 
 def seed(number: int, rank: int) -> None:
@@ -73,14 +80,15 @@ def seed(number: int, rank: int) -> None:
     torch.manual_seed(number + rank)
 
 
-def _random_states() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+def _random_states(cuda: bool) -> dict[str, Any]:
+    """cuda: training is on a GPU; asking one that is there but not in use would open it."""
+    own = torch.cuda.get_rng_state() if cuda else None
+    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": own}
 
 
-def _set_random_states(states: dict[str, Any]) -> None:
+def _set_random_states(states: dict[str, Any], cuda: bool) -> None:
     version, inner, gauss = states["python"]
     random.setstate((version, tuple(inner), gauss))
     torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_available():
+    if states["cuda"] is not None and cuda:
         torch.cuda.set_rng_state(states["cuda"])

@@ -17,9 +17,10 @@ class StopRequest:
         self.reason = ""
 
     def install(self) -> None:
-        """Takes over the signals."""
+        """Takes over the signals. A hang-up is not one of them: a lost ssh connection ends no training."""
         for number in SIGNALS:
             signal.signal(number, self._note)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # ranks that are started from here inherit it
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.reason = self.reason or signal.Signals(number).name

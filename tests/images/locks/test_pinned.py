@@ -73,7 +73,7 @@ def test_a_clean_machine_pushes_a_change_without_the_wheels(locked: Project, tar
     assert again["digest"] == first["digest"]
     assert again["bytes_sent"] == 0
     forget(locked)
-    loop = locked.root / "trainer/loop.py"
+    loop = locked.root / "trainer/run/loop.py"
     loop.write_text(loop.read_text() + "# one more line\n")
     locked.commit()
     [row] = locked.json("push", "--profile", "small", "--registry", target, **NOWHERE)

@@ -26,6 +26,18 @@ def loaded(make_run, shape):
     return open_model(make_run(shape(context=64))[0], device="cpu")
 
 
+@pytest.fixture
+def stories_folder(tmp_path, gpt2_like):
+    """A prepared folder with more ids than the model has."""
+    from trainer.data.prepare import prepare
+    from trainer.data.wish import Wish
+
+    gpt2_like.save(tmp_path / "tiny")
+    (tmp_path / "a.txt").write_text("once upon a time " * 500)
+    prepare(Wish([str(tmp_path / "a.txt")], tmp_path / "prepared", str(tmp_path / "tiny"), quiet=True, workers=1))
+    return tmp_path / "prepared"
+
+
 def test_without_a_path_it_is_the_data_of_the_run(loaded):
     from trainer.after.held_out import held_out
 
@@ -42,6 +54,14 @@ def test_data_made_with_another_tokenizer_is_refused(torch, make_run, shape, gpt
     (tmp_path / "text.txt").write_text("plain bytes " * 100)
     with pytest.raises(TrainerError, match="tokenizer bytes, the model has tiny"):
         held_out(open_model(run, device="cpu"), str(tmp_path / "text.txt"))
+
+
+def test_another_tokenizer_is_named_before_its_larger_vocabulary(loaded, gpt2_like, stories_folder):
+    from trainer.after.held_out import held_out
+
+    with pytest.raises(TrainerError, match="the model has bytes") as caught:
+        held_out(loaded, str(stories_folder))
+    assert caught.value.next_step.endswith("run/tokenizer")
 
 
 def test_conversations_count_the_answers_only(loaded, chat_file):

@@ -187,3 +187,12 @@ def test_an_export_of_another_kind_of_model_is_refused_with_its_reason(make_run,
         (tmp_path / "out/config.json").write_text(json.dumps({**told, key: value}))
         with pytest.raises(TrainerError, match=said):
             open_model(tmp_path / "out")
+
+
+def test_others_may_read_the_weights_where_they_may_read_the_rest(make_run, shape, tmp_path):
+    from trainer.after.export import export
+
+    run, _ = make_run(shape())
+    export(str(run), tmp_path / "out")
+    rights = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert rights["model.safetensors"] == rights["config.json"]

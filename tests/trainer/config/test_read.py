@@ -157,3 +157,11 @@ def test_the_baked_profile_brings_precision_and_sharding():
     configuration.apply_hardware(config, profile)
     assert config.precision.name == "fp8-current" and config.model.attention == "flash"
     assert (config.parallel.zero, config.parallel.offload, config.train.batch) == (2, "optimizer", 64)
+
+
+def test_fp8_is_the_recipe_that_keeps_no_state():
+    config = Config()
+    configuration.apply_text(config, ["precision.name=fp8"])
+    resolve(config)
+    assert config.precision.name == "fp8-current"
+    check(config)

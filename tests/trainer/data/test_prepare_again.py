@@ -166,10 +166,11 @@ def test_the_same_again_is_done_already_and_another_source_is_refused(stories, t
 
 
 def test_an_unfinished_preparation_of_another_source_is_refused(stories, tmp_path):
-    bad = jsonl(tmp_path / "a.jsonl", stories)
-    bad.write_text(bad.read_text() + "{\n")
+    good, bad = jsonl(tmp_path / "a.jsonl", stories), tmp_path / "c.jsonl"
+    bad.write_text("{\n")
     with pytest.raises(TrainerError):
-        prepare(wish(bad, tmp_path / "out", shard_tokens=1 << 15))
+        prepare(wish([good, bad], tmp_path / "out", shard_tokens=1 << 15))
+    assert (tmp_path / "out/train-00000.bin").exists(), "work that is worth something"
     with pytest.raises(TrainerError, match="unfinished preparation of other sources"):
         prepare(wish(jsonl(tmp_path / "b.jsonl", stories), tmp_path / "out"))
     prepare(wish(jsonl(tmp_path / "b.jsonl", stories), tmp_path / "out", force=True))
@@ -198,4 +199,12 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on_when_there_is_room(cor
     assert "cannot write" in done.stderr and "make room" in done.stderr and "Traceback" not in done.stderr
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
+    assert verify(tmp_path / "out") == []
+
+
+def test_a_preparation_that_failed_before_its_first_shard_is_in_nobodys_way(stories, tmp_path):
+    source = jsonl(tmp_path / "a.jsonl", stories)
+    with pytest.raises(TrainerError, match="allows 5"):
+        prepare(wish(source, tmp_path / "out", tokenizer="chars", vocab_size=5))
+    assert prepare(wish(source, tmp_path / "out", tokenizer="bytes"))["documents"] == len(stories)
     assert verify(tmp_path / "out") == []

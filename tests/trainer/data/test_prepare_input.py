@@ -150,3 +150,20 @@ def test_an_unknown_tokenizer_ends_the_command_with_2_and_the_nearest(trainer, t
     done = trainer("data", "prepare", "a.txt", "--out", "out", "--tokenizer", "tiktokn:x")
     assert done.returncode == 2
     assert "did you mean tiktoken" in done.stderr
+
+
+def test_a_source_that_would_hold_its_own_result_is_refused(stories, tmp_path):
+    source = tmp_path / "corpus"
+    source.mkdir()
+    jsonl(source / "a.jsonl", stories)
+    for out in (source, source / "out"):
+        with pytest.raises(TrainerError, match="is inside the source") as caught:
+            prepare(wish(source, out))
+        assert caught.value.exit_code == 4
+    assert [one.name for one in source.iterdir()] == ["a.jsonl"]
+
+
+def test_a_prepared_folder_is_no_corpus(stories, tmp_path):
+    prepare(wish(jsonl(tmp_path / "a.jsonl", stories), tmp_path / "out"))
+    with pytest.raises(TrainerError, match="is a prepared folder, no text"):
+        prepare(wish(tmp_path / "out", tmp_path / "again"))

@@ -360,3 +360,25 @@ def test_on_a_gpu_all_kernels_that_import_agree(torch, heads, kv_heads):
         found = all_gradients(torch, functools.partial(core, training=True), parts)
         for one, other in zip(expected, found, strict=True):
             torch.testing.assert_close(other.float(), one, rtol=0.05, atol=0.05, msg=name)
+
+
+def test_the_ranking_of_kernels_can_be_compiled(torch, monkeypatch):
+    """As on Hopper, where it is asked for at each call; found out when the model is built, not while it is traced."""
+    from trainer.model.attention import sdpa
+
+    with monkeypatch.context() as hopper:
+        hopper.setattr(torch.cuda, "is_available", lambda: True)
+        hopper.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+        core = sdpa.Sdpa(2, 2, 8, 0.0)
+    if core.order is None:
+        pytest.skip("this torch cannot rank kernels")
+    torch._dynamo.reset()
+
+    def ranked(q):
+        with core._fastest(torch.device("cuda"), 0.0):
+            return torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
+
+    q = torch.randn(1, 2, 16, 8)
+    found = torch.compile(ranked, backend="aot_eager", fullgraph=True)(q)
+    torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True))
+    torch._dynamo.reset()

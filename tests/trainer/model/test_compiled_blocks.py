@@ -104,3 +104,20 @@ def test_inductor_gives_the_same_losses(torch, build, compiled, tokens, family):
     shape = Model(family=family, layers=2, width=32, context=16, kv_heads=2)
     expected = losses(torch, build(shape), tokens(shape))
     assert losses(torch, compiled(shape, compiler="inductor"), tokens(shape)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", ["none", "selective"])
+def test_blocks_stay_whole_under_distributed_data_parallel(torch, compiled, tokens, checkpointing):
+    from torch._dynamo.utils import counters
+
+    shape = Model(family="llama", layers=2, width=64, context=16)
+    model = compiled(shape, checkpointing=checkpointing)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        whole = torch.nn.parallel.DistributedDataParallel(model, bucket_cap_mb=0.01)
+        counters.clear()
+        whole(*tokens(shape)).backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert counters["stats"]["unique_graphs"] == 2
+    assert not counters["graph_break"]

@@ -217,6 +217,30 @@ def _broken(engine, world, job):
             "scale": engine.loss_scale}  # fmt: skip
 
 
+def _tried(engine, world, job):
+    """Two steps after a micro-batch that was only tried for its size; and without it."""
+    twin = build(job, world)
+    straight = train(twin, world, range(2))
+    twin.close()
+    engine.attempt(*batch(50))
+    counted = engine.step_number
+    return {"straight": straight, "tried": train(engine, world, range(2)), "counted": counted}
+
+
+def _views(engine, world, job):
+    """Bytes of gradients that lie outside DistributedDataParallel's buckets before the last micro-batch, by step."""
+    outside = []
+    for step in range(3):
+        inputs, targets = next(micro_batches(step, world))
+        engine.micro(inputs, targets, 1.0, False)
+        before = [parameter.grad.data_ptr() for parameter in engine._parameters.values()]
+        engine.micro(inputs, targets, 1.0, True)
+        after = [parameter.grad.data_ptr() for parameter in engine._parameters.values()]
+        outside.append(sum(one != other for one, other in zip(before, after, strict=True)))
+        engine.step(1.0)
+    return {"outside": outside}
+
+
 def _foreign(engine, world, job):
     """Reads what another stage, engine or number of ranks wrote: the error's words."""
     try:
@@ -253,7 +277,8 @@ def _fp8(engine, world, job):
     return {**train(engine, world, range(STEPS)), "active": engine.backend.active(engine.model)}
 
 
-ACTS = {"losses": _losses, "resume": _resume, "broken": _broken, "foreign": _foreign, "keep": _keep, "go_on": _go_on,
+ACTS = {"losses": _losses, "resume": _resume, "broken": _broken, "tried": _tried, "views": _views,
+        "foreign": _foreign, "keep": _keep, "go_on": _go_on,
         "contexts": _contexts, "fp8": _fp8}  # fmt: skip
 
 

@@ -158,3 +158,20 @@ def test_a_resume_takes_rates_and_decay_from_the_configuration(tmp_path):
     before = [(group["weight_decay"], group["base_lr"]) for group in other._optimizer.param_groups]
     other.read(tmp_path)
     assert [(group["weight_decay"], group["base_lr"]) for group in other._optimizer.param_groups] == before
+
+
+def test_memory_that_ends_within_a_try_leaves_no_gradient(monkeypatch):
+    engine, other = built(), built()
+    tokens = torch.randint(0, 64, (4, 16))
+
+    def ends(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = engine.model.blocks[0].norm1.weight.register_hook(ends)  # in the middle of the backward pass
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.attempt(tokens, tokens)
+    hook.remove()
+    assert all(parameter.grad is None for parameter in engine.model.parameters())
+    engine.attempt(tokens, tokens)
+    assert engine.step_number == 0
+    assert [stepped(engine, seed) for seed in (1, 2)] == [stepped(other, seed) for seed in (1, 2)]

@@ -45,6 +45,8 @@ BF16 = named(DDP, STAGES[0], STAGES[2], STAGES[3], OFFLOADED[0], precision="bf16
 FP16 = named(DDP, STAGES[2], precision="fp16")
 RESUMED = named(DDP, *STAGES[1:], OFFLOADED[0], OFFLOADED[2], precision="bf16", act="resume")
 BROKEN = named(DDP, *STAGES, OFFLOADED[0], precision="bf16", act="broken")
+TRIED = named(DDP, STAGES[0], STAGES[1], STAGES[3], precision="bf16", act="tried")
+VIEWS = named(DDP, act="views")
 OVERFLOWN = named(DDP, OFFLOADED[0], precision="fp16", act="broken")
 KEPT = [*named(DDP, act="keep", folder="FOLDER/ddp"), *named(STAGES[2], act="keep", folder="FOLDER/zero")]
 FOREIGN = [
@@ -68,7 +70,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(jobs, folder):
-    wanted = [*FP32, *UNTIED, *BF16, *FP16, *RESUMED, *BROKEN, *OVERFLOWN, *KEPT, *FOREIGN, *FP8, *MUON]
+    wanted = [*FP32, *UNTIED, *BF16, *FP16, *RESUMED, *BROKEN, *TRIED, *VIEWS, *OVERFLOWN, *KEPT, *FOREIGN, *FP8, *MUON]
     return jobs(2, placed(wanted, folder))
 
 
@@ -79,7 +81,7 @@ def alone(jobs, folder, two):
 
 @pytest.fixture(scope="module")
 def four(jobs):
-    return jobs(4, named(DDP, STAGES[2], STAGES[3]))
+    return jobs(4, [*named(DDP, STAGES[2], STAGES[3]), *named(DDP, act="resume")])
 
 
 def ids(job: dict) -> str:
@@ -153,12 +155,31 @@ def test_a_resumed_run_goes_on_bit_for_bit(job, two):
     assert "model.pt" in seen["files"]
 
 
+def test_three_ranks_and_more_add_in_the_same_order_after_a_resume(four):
+    seen = four["ddp-0-resume"]
+    assert seen["resumed"] == seen["straight"]
+    assert furthest(*seen["ends"]) == 0
+
+
 @pytest.mark.parametrize("job", BROKEN, ids=ids)
 def test_a_step_that_is_not_finite_on_one_rank_is_never_applied_on_any(job, two):
     seen = two[job["name"]]
     assert all(not norm < float("inf") for norm in seen["norms"])
     assert all(seen["same"])
     assert seen["broken"] == seen["straight"]  # nothing of it stays behind: not in moments, not in sums
+
+
+@pytest.mark.parametrize("job", TRIED, ids=name)
+def test_a_micro_batch_tried_for_its_size_leaves_nothing_behind(job, two):
+    seen = two[name(job)]
+    assert seen["counted"] == 0
+    assert seen["tried"]["losses"] == pytest.approx(seen["straight"]["losses"], abs=1e-3)
+    assert seen["tried"]["norms"] == pytest.approx(seen["straight"]["norms"], rel=1e-2), "its gradient was 300 long"
+
+
+def test_accumulated_gradients_lie_in_the_buckets_and_not_beside_them(two):
+    """The first step fills in what the second rebuilds the buckets by."""
+    assert two["ddp-0-views"]["outside"][2] == 0
 
 
 @pytest.mark.parametrize("job", OVERFLOWN, ids=ids)

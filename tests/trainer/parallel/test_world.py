@@ -256,3 +256,23 @@ join(Config(train=Train(device="cpu"), parallel=Parallel(timeout=5)))
         )
     assert "the port of rank 0 was taken meanwhile" in done.stderr
     assert (tmp_path / port.TAKEN).exists()
+
+
+WAITS = """
+import time
+from trainer.config import Config, Parallel, Train
+from trainer.parallel.world import join
+world = join(Config(train=Train(device="cpu"), parallel=Parallel(timeout=2)))
+for late in (0, 1):
+    if world.rank == late:
+        time.sleep(4)
+    world.barrier()
+print(world.max(world.rank))
+world.leave()
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_writes_for_long_is_waited_for_beyond_the_timeout_of_collectives(launcher):
+    out, err = launcher(WAITS, 2).communicate(timeout=60)
+    assert out.strip() == "1.0", err

@@ -138,3 +138,25 @@ def test_a_full_disk_is_named_and_leaves_the_old_checkpoint(tmp_path):
     assert caught.value.exit_code == 3
     assert checkpoint.found(tmp_path) == [good]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000001"]
+
+
+def test_death_at_any_moment_leaves_a_best_that_is_there(tmp_path, monkeypatch):
+    for deaths in range(100):
+        root = tmp_path / str(deaths)
+        save(root, 1, keep=1)
+        checkpoint.point(root, checkpoint.BEST, checkpoint.name_of(1))
+        staging = checkpoint.stage(root, 2)
+        (staging / "model.pt").write_text("better")
+        with monkeypatch.context() as patch:
+            dies_after(patch, deaths)
+            try:
+                pointers = (checkpoint.BEST, checkpoint.POINTER)
+                checkpoint.publish(root, 2, staging, {}, 1, frozenset({checkpoint.name_of(2)}), pointers)
+                survived = True
+            except Died:
+                survived = False
+        assert checkpoint.pointed(root, checkpoint.BEST) is not None
+        if survived:
+            assert checkpoint.pointed(root, checkpoint.BEST).name == checkpoint.name_of(2)
+            return
+    pytest.fail("the save never came to its end")

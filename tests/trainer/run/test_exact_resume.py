@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -118,3 +119,88 @@ def test_a_finished_run_started_again_trains_nothing(tmp_path, small):
     small.train.steps = 3
     assert train(small, tmp_path) == train(small, tmp_path) == 0
     assert sum(line["event"] == "step" for line in log.read(tmp_path / log.TRAINING)) == 3
+
+
+def test_a_stage_may_take_other_micro_batches_after_a_resume(tmp_path, small):
+    from trainer.config import Stage
+
+    small.train.steps, small.curriculum = 2, [Stage(16, 4 * 32, 4), Stage(32)]
+    assert train(small, tmp_path) == 0
+    small.train.steps, small.curriculum = 4, [Stage(16, 4 * 32, 2), Stage(32, 0, 1)]
+    assert train(small, tmp_path) == 0
+    assert max(losses(tmp_path)) == 4
+
+
+def test_a_measured_micro_batch_is_measured_again_for_other_checkpointing(tmp_path, small):
+    for steps, checkpointing in ((1, "full"), (2, "none"), (3, "none")):
+        small.train.steps, small.train.checkpointing = steps, checkpointing
+        assert train(small, tmp_path) == 0
+    newest = tmp_path / "checkpoints" / checkpoint.name_of(3) / "progress.json"
+    measured = json.loads(newest.read_text())["micro"]
+    assert len(measured) == 2 and set(measured.values()) == {4}
+
+
+def test_with_another_number_of_ranks_the_masks_of_the_first_steps_do_not_come_again(torch, tmp_path, small):
+    from trainer.parallel.world import World
+    from trainer.run.state import PROGRESS, State, seed
+
+    class Nothing:
+        def write(self, _folder):
+            pass
+
+        read = write
+
+    seed(7, 0)
+    first = torch.rand(4)
+    state = State(Nothing(), World(0, 1, 0, 1, torch.device("cpu"), ""))
+    state.progress.step = 5
+    state.write(tmp_path)
+    expected = torch.rand(4)
+    state.read(tmp_path)
+    assert torch.equal(torch.rand(4), expected), "the same number of ranks goes on exactly"
+    content = json.loads((tmp_path / PROGRESS).read_text())
+    (tmp_path / PROGRESS).write_text(json.dumps({**content, "world": 2}))
+    drawn = []
+    for _ in range(2):
+        seed(7, 0)
+        state.read(tmp_path)
+        drawn.append(torch.rand(4))
+    assert torch.equal(*drawn), "and is still a function of seed and step"
+    assert not torch.equal(drawn[0], first)
+
+
+def test_a_resumed_run_writes_the_very_same_files(tmp_path, small):
+    small.train.steps = 20
+    train(small, tmp_path / "whole")
+    for steps in (10, 20):
+        small.train.steps = steps
+        train(small, tmp_path / "parts")
+    one, other = (
+        checkpoint.manifest(tmp_path / name / "checkpoints" / checkpoint.name_of(20))["files"]
+        for name in ("whole", "parts")
+    )
+    assert {"model.pt", "optimizer.pt", "random-00000.pt"} <= set(one)
+    assert {name: entry for name, entry in one.items() if name != "progress.json"} == {
+        name: entry for name, entry in other.items() if name != "progress.json"
+    }
+
+
+def test_a_lost_connection_ends_no_training(environment, tmp_path):
+    folder = tmp_path / "run"
+    flags = [*FLAGS, "--save-every", "0", "--steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", "train", "--run", str(folder), *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.stdout.close()  # what the terminal was
+    before = max(losses(folder), default=0)
+    deadline = time.monotonic() + 30
+    while max(losses(folder), default=0) < before + 20:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 75

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -169,3 +170,49 @@ def test_fp8_is_proved_counted_and_refused_where_it_is_not_on(tmp_path, small, m
     small.precision.name, small.precision.min_dim = "fp8-current", 1024
     with pytest.raises(TrainerError, match="1024"):
         train(small, tmp_path / "none")
+
+
+@pytest.fixture
+def loop(small, tmp_path):
+    """A loop before its first step."""
+    from trainer.parallel.world import join
+    from trainer.run.corpus import Corpus
+    from trainer.run.job import make
+    from trainer.run.journal import Journal
+    from trainer.run.loop import Loop
+
+    journal = Journal(small, tmp_path, True, 1)
+    job = make(small, tmp_path, join(small), Corpus(small, tmp_path), journal)
+    yield Loop(job, StopRequest())
+    job.source.close()
+    journal.close()
+
+
+@pytest.mark.parametrize("wish", ["skip", "rollback", "stop"])
+def test_an_fp16_overflow_is_skipped_whatever_is_done_about_nan_until_the_scale_had_its_chance(small, loop, wish):
+    from trainer.run.loop import FP16_SKIPS
+
+    small.guard.nan, small.guard.rollbacks = wish, 0
+    loop.job.precision = dataclasses.replace(loop.job.precision, name="fp16")
+    actions = [loop._judge(3.0, math.inf, 128).action for _ in range(FP16_SKIPS + 1)]
+    assert actions == ["skip"] * FP16_SKIPS + ["stop"]
+    loop.job.state.progress.watch.skipped = 0
+    assert loop._judge(math.nan, math.nan, 128).action == ("skip" if wish == "skip" else "stop"), "a loss that is nan"
+
+
+def test_a_step_in_which_no_token_counts_is_passed_over(torch, loop, monkeypatch):
+    weights = {name: value.clone() for name, value in loop.job.state.engine.full_parameters().items()}
+    nothing = torch.full((4, 32), -100)
+    monkeypatch.setattr(loop.job.source, "masked", True)
+    monkeypatch.setattr(loop.job.source, "micro_batches", lambda *_: iter([(nothing.clamp(min=0), nothing)]))
+    assert loop._step()
+    now = loop.job.state.engine.full_parameters()
+    assert all(torch.equal(weights[name], now[name]) for name in weights), "decay alone would have moved them"
+    assert loop.job.state.progress.watch.seen == 0
+    step = lines(loop.job.folder, "step")[0]
+    assert step["loss"] is None and step["skipped"] is True
+
+
+def test_no_memory_is_filled_only_to_be_written(torch, loop):
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory

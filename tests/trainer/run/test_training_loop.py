@@ -89,3 +89,21 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_good_checkpoint(tmp_path, 
         train(small, tmp_path)
     assert caught.value.exit_code == 1
     assert all(math.isfinite(loss) for loss in losses(tmp_path).values())
+
+
+def test_a_rate_that_is_down_long_before_the_end_is_told(tmp_path, small, capsys):
+    small.train.steps, small.optim.decay_steps = 4, 3
+    train(small, tmp_path / "down")
+    assert "the learning rate is down at step 3" in capsys.readouterr().err
+    small.optim.decay_steps = 4
+    train(small, tmp_path / "whole")
+    assert "the learning rate is down" not in capsys.readouterr().err
+
+
+def test_other_data_is_named_as_such_when_a_run_goes_on(tmp_path, small):
+    small.train.steps = 2
+    train(small, tmp_path / "run")
+    (tmp_path / "other.txt").write_text("once upon a time " * 500)
+    small.data.path = str(tmp_path / "other.txt")
+    with pytest.raises(TrainerError, match=r"holds another run: data\.path was another text$"):
+        train(small, tmp_path / "run")

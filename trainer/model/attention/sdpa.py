@@ -20,6 +20,7 @@ class Sdpa:
         self.groups = heads // kv_heads
         self.dropout = dropout
         self.native_groups = torch_has_gqa()
+        self.order = _find_order() if torch.cuda.is_available() else None  # not in the call: it cannot be compiled
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, training: bool) -> Tensor:
         """See Core."""
@@ -31,9 +32,19 @@ class Sdpa:
             else:
                 k, v = k.repeat_interleave(self.groups, dim=1), v.repeat_interleave(self.groups, dim=1)
         rate = self.dropout if training else 0.0
-        with _fastest(q.device, rate):
+        with self._fastest(q.device, rate):
             y = functional.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, **more)
         return cast(Tensor, y.transpose(1, 2))
+
+    def _fastest(self, device: torch.device, dropout: float) -> contextlib.AbstractContextManager[None]:
+        """On Hopper and later cuDNN's kernel is the fastest of PyTorch's own; it is not deterministic backwards, so a
+        deterministic run keeps PyTorch's order. Around each call, not around the model: a block recomputed in the
+        backward pass must meet the same kernel."""
+        if self.order is None or device.type != "cuda" or dropout > 0.0:
+            return contextlib.nullcontext()
+        if torch.are_deterministic_algorithms_enabled():
+            return contextlib.nullcontext()
+        return self.order()
 
 
 def attend_cached(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -64,25 +75,6 @@ def torch_has_gqa() -> bool:
     """Whether this PyTorch's attention groups heads itself (2.5 and later)."""
     text = functional.scaled_dot_product_attention.__doc__ or ""  # a builtin: it has no signature to inspect
     return "enable_gqa" in text
-
-
-def _fastest(device: torch.device, dropout: float) -> contextlib.AbstractContextManager[None]:
-    """On Hopper and later cuDNN's kernel is the fastest of PyTorch's own; it is not deterministic backwards, so a
-    deterministic run keeps PyTorch's order. Around each call, not around the model: a block recomputed in the backward
-    pass must meet the same kernel."""
-    if device.type != "cuda" or dropout > 0.0 or torch.are_deterministic_algorithms_enabled():
-        return contextlib.nullcontext()
-    order = _order()
-    return contextlib.nullcontext() if order is None else order()
-
-
-_ORDERS: dict[str, Callable[[], contextlib.AbstractContextManager[None]] | None] = {}
-
-
-def _order() -> Callable[[], contextlib.AbstractContextManager[None]] | None:
-    if "order" not in _ORDERS:
-        _ORDERS["order"] = _find_order()
-    return _ORDERS["order"]
 
 
 def _find_order() -> Callable[[], contextlib.AbstractContextManager[None]] | None:
