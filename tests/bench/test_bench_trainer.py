@@ -33,3 +33,9 @@ def test_the_committed_results_say_on_what_and_how_they_were_made():
     assert result["command"].startswith("bench/trainer.py") and result["machine"]["cores"]
     for row in result["rows"]:
         assert row["met"] in (True, False) and row["reach"] and row["samples"]
+
+
+def test_the_page_shows_the_committed_figures():
+    page = (ROOT / "docs/trainer.md").read_text(encoding="utf-8")
+    for row in json.loads((ROOT / "bench/results/trainer.json").read_text())["rows"]:
+        assert f"| {row['shown']} |" in page, row["what"]
