@@ -1,4 +1,4 @@
-"""The GPU rows of the benchmark, on a CPU: the runs really train in what they say, and the summary is of their files."""
+"""The GPU rows of the benchmark, on a CPU: the runs train in what they say, and the summary is of their files."""
 
 from __future__ import annotations
 
