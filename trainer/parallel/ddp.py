@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -68,12 +69,17 @@ class DDP:
 
     def _wrap(self, bucket: int) -> torch.nn.Module:
         devices = [self.world.device] if self.world.device.type == "cuda" else None
-        whole = torch.nn.parallel.DistributedDataParallel(
+        parallel = torch.nn.parallel.DistributedDataParallel
+        # torch 2.13 has another name for it, and warns of the old one
+        renamed = "forward_sync_buffers" in inspect.signature(parallel.__init__).parameters
+        # buffers of ours are constants; FP8 scales are reduced by their own back end
+        left_alone = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+        whole = parallel(
             Settling(self.model),
             device_ids=devices,
             bucket_cap_mb=bucket,
-            broadcast_buffers=False,  # ours are constants; FP8 scales are reduced by their own back end
             gradient_as_bucket_view=True,
+            **left_alone,
         )
         whole().backward()
         self._optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 from trainer.config import Config
@@ -96,6 +97,8 @@ def load(world: World, precision: str) -> Any:
     if world.size == 1:
         for name, value in alone.items():
             os.environ.setdefault(name, value)  # it wants to see a launcher; the group exists already (World.connect)
+    # DeepSpeed still calls collectives by names that newer torch warns of on every rank
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             deepspeed = importlib.import_module("deepspeed")

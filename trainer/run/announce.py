@@ -38,7 +38,7 @@ def announce(job: Job, resumed: bool) -> None:
     spread = (
         engine.kind if engine.kind == "ddp" else f"{engine.kind} ZeRO-{engine.stage}, offload {config.parallel.offload}"
     )
-    journal.say(f"{job.world.size} ranks on {_device(job)}, {spread}")
+    journal.say(f"{job.world.size} rank{'s' * (job.world.size > 1)} on {_device(job)}, {spread}")
     for row in job.plan.describe() if config.curriculum else []:
         journal.say(f"curriculum: {json.dumps(row)}")
     _warn_of_repeats(job)
