@@ -30,7 +30,6 @@ class Progress:
     best_loss: float | None = None  # validation, nats per token
     best_step: int = 0
     waited: int = 0  # evaluations since the best
-    seconds: float = 0.0  # of all attempts, until this state
     dollars: float = 0.0
     micro: dict[str, int] = field(default_factory=dict)  # what was measured for -> windows
     watch: Watch = field(default_factory=Watch)
