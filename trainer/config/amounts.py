@@ -1,4 +1,4 @@
-"""Whole numbers as people write them: 524288, 50M, 1.5B, 48Mi."""
+"""Whole numbers as people write them (524288, 50M, 1.5B, 48Mi), and what divides them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def amount(text: str) -> int:
     if number.denominator != 1:
         raise ValueError(text)
     return int(number)
+
+
+def divisors(number: int) -> list[int]:
+    """What `number` can be cut into whole pieces by, rising; all of them, itself included."""
+    return [size for size in range(1, number + 1) if number % size == 0]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.config.amounts import divisors
 from trainer.config.schema import FAMILIES, PRECISIONS, Config
 from trainer.errors import TrainerError
 
@@ -124,8 +125,7 @@ def micro_batches(config: Config, world: int, micro: int) -> int:
     """Micro-batches of one rank in one step: the accumulation. Raises TrainerError when they do not come out whole."""
     own = batches(config, world)
     if own % micro:
-        fits = [size for size in range(1, own + 1) if own % size == 0]
-        hint = f"choose one of {', '.join(str(size) for size in fits)}"
+        hint = f"choose one of {', '.join(str(size) for size in divisors(own))}"
         raise TrainerError(f"train.micro_batch {micro} does not divide the {own} windows of a rank", hint)
     return own // micro
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.config.amounts import divisors
 from trainer.data.ahead import Ahead
 from trainer.data.order import Numbers, Order
 from trainer.errors import TrainerError
@@ -111,8 +112,7 @@ def check_batch(batch: int, world: int) -> None:
 def check_micro(local: int, micro: int) -> None:
     """Raises TrainerError for a micro-batch that does not divide a rank's part; it names the nearest that do."""
     if micro < 1 or local % micro:
-        fit = [number for number in range(1, local + 1) if local % number == 0]
-        near = sorted(fit, key=lambda number: (abs(number - micro), number))[:2]
+        near = sorted(divisors(local), key=lambda number: (abs(number - micro), number))[:2]
         hint = f"set the micro-batch to {' or '.join(map(str, sorted(near)))}"
         raise TrainerError(f"a micro-batch of {micro} does not divide a rank's {local} windows of a step", hint)
 

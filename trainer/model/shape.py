@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer import config
+from trainer.config.amounts import divisors
 from trainer.errors import TrainerError
 from trainer.model.attention.choose import NAMES
 from trainer.model.families import family_of, sizes_of
@@ -37,17 +38,15 @@ def check_length(length: int, context: int) -> None:
 
 def _check_heads(shape: config.Model) -> None:
     if shape.width % shape.heads:
-        fits = [heads for heads in range(1, shape.width + 1) if shape.width % heads == 0]
-        near = min(fits, key=lambda heads: abs(heads - shape.heads))
+        near = min(divisors(shape.width), key=lambda heads: abs(heads - shape.heads))
         raise TrainerError(
             f"model.heads {shape.heads} does not divide model.width {shape.width}",
             f"set model.heads to {near}, or model.width to a multiple of {shape.heads}",
         )
     if shape.kv_heads and shape.heads % shape.kv_heads:
-        fits = [heads for heads in range(1, shape.heads + 1) if shape.heads % heads == 0]
         raise TrainerError(
             f"model.kv_heads {shape.kv_heads} does not divide model.heads {shape.heads}",
-            f"set model.kv_heads to one of {', '.join(map(str, fits))}",
+            f"set model.kv_heads to one of {', '.join(map(str, divisors(shape.heads)))}",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
-from trainer.config.amounts import amount
+from trainer.config.amounts import amount, divisors
 from trainer.config.schema import Config, Stage
 from trainer.errors import TrainerError
 
@@ -69,8 +69,7 @@ class Plan:
     def _check(self, number: int, stage: Stage, last: bool) -> None:
         name = f"curriculum[{number}]"
         if stage.length < 1 or self.context % stage.length:
-            fits = [length for length in range(1, self.context + 1) if self.context % length == 0]
-            near = sorted(sorted(fits, key=lambda length: abs(length - stage.length))[:2])
+            near = sorted(sorted(divisors(self.context), key=lambda length: abs(length - stage.length))[:2])
             hint = f"choose {' or '.join(map(str, near))}, or another context"
             raise TrainerError(f"{name}.length {stage.length} does not divide model.context {self.context}", hint)
         if stage.micro_batch < 0:

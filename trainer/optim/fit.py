@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trainer.config import Config
+from trainer.config.amounts import divisors
 from trainer.errors import TrainerError
 
 SPARE = 0.08  # of the card: fragments, and what cuBLAS, NCCL and the evaluation allocate later
@@ -46,11 +47,6 @@ class Alone:
     def max(self, value: float) -> float:
         """The value."""
         return value
-
-
-def divisors(windows: int) -> list[int]:
-    """Micro-batches that cut a rank's windows of one step into whole pieces, rising."""
-    return [size for size in range(1, windows + 1) if windows % size == 0]
 
 
 def without_memory_search(windows: int, context: int, tokens: int = CPU_TOKENS) -> int:

@@ -22,13 +22,11 @@ def kind(config: Config) -> str:
     return config.parallel.engine
 
 
-def build(
-    config: Config, resolved: Resolved, world: World, make_model: Callable[[], torch.nn.Module], steps: int = 0
-) -> Engine:
+def build(config: Config, resolved: Resolved, world: World, make_model: Callable[[], torch.nn.Module]) -> Engine:
     """The engine that parallel.engine and parallel.zero ask for, with a fresh model and optimizer. Collective.
 
     make_model: a model whose `backend` attribute is its precision back end; on the CPU in fp32, the same on every
-    rank. steps: of the whole run, unused by the engines here. Raises TrainerError for combinations that cannot work,
+    rank. Raises TrainerError for combinations that cannot work,
     before the model is made.
     """
     from trainer.parallel import ddp, zero, zero_settings

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from trainer import __version__
-from trainer.config import Config
 from trainer.metrics.peaks import peaks_of
 from trainer.metrics.performance import Meter
 from trainer.model.count import count, flops_per_token
@@ -85,11 +84,6 @@ def meter(job: Job) -> Meter:
         device=str(device),
         tally=job.journal.tally,
     )
-
-
-def cache(config: Config, folder: Path) -> Path:
-    """Where shards from afar lie."""
-    return Path(config.data.cache) if config.data.cache else folder / "shards"
 
 
 def _warn_of_repeats(job: Job) -> None:

@@ -97,6 +97,11 @@ class Job:
         """Where this run's checkpoints lie."""
         return self.folder / CHECKPOINTS
 
+    @property
+    def dollars(self) -> float:
+        """Spent by the whole run; the state's own count is for a run whose metrics were lost on the way."""
+        return max(self.state.progress.dollars, self.journal.tally.result().dollars)
+
 
 def make(config: Config, folder: Path, world: World, work: Work, journal: Journal) -> Job:
     """Resolves precision and attention, opens the data and builds the engine; nothing is trained yet.
@@ -117,7 +122,7 @@ def make(config: Config, folder: Path, world: World, work: Work, journal: Journa
     )
     source = work.source(config, world)
     seed(config.train.seed, 0)  # every rank makes the same model
-    engine = parallel.build(config, precision, world, factory(config, precision, choice, work), config.train.steps)
+    engine = parallel.build(config, precision, world, factory(config, precision, choice, work))
     seed(config.train.seed, world.rank)
     state = State(engine, world)
     return Job(config, folder, world, precision, choice, Plan(config), work, source, state, journal)

@@ -30,7 +30,7 @@ from trainer.run.folder import owned
 from trainer.run.guards import APPLY, ROLLBACK, SKIP, STOP, Verdict, judge
 from trainer.run.job import Job, Work, make
 from trainer.run.journal import Journal
-from trainer.run.save import resume, save
+from trainer.run.save import newest_good, resume, save
 from trainer.run.stop import StopRequest
 
 FP16_SKIPS = 20  # overflows in a row that a loss scale may need to come down from 2**16
@@ -64,7 +64,7 @@ def train(config: Config, folder: Path, stop: StopRequest, work: Work | None = N
 def _attempt(config: Config, folder: Path, stop: StopRequest, world: World, work: Work | None) -> int:
     journal = Journal(config, folder, world.first, world.size)
     try:
-        job = make(config, folder, world, work or Corpus(config, announce.cache(config, folder)), journal)
+        job = make(config, folder, world, work or Corpus(config, folder / "shards"), journal)
         try:
             resumed = resume(job)
             announce.announce(job, resumed)
@@ -125,7 +125,7 @@ class Loop:
             tokens=progress.tokens,
             waited=progress.waited,
             seconds=time.monotonic() - self.began,
-            dollars=max(progress.dollars, job.journal.tally.result().dollars) if job.config.limits.dollars else 0.0,
+            dollars=job.dollars if job.config.limits.dollars else 0.0,
         )
         return ends.agree(mine, job.world.max)
 
@@ -254,9 +254,7 @@ class Loop:
         """To the newest checkpoint, with the data behind the step that went wrong."""
         job = self.job
         bad, watch = job.state.progress, job.state.progress.watch
-        newest = checkpoint.newest_good(job.checkpoints, job.journal.warn) if job.world.first else None
-        job.world.barrier()  # reading all of a checkpoint takes longer than a collective may
-        newest = job.world.broadcast(newest)
+        newest = newest_good(job)
         if newest is None:
             raise TrainerError(
                 f"step {bad.step + 1} went wrong, and there is no checkpoint to go back to",

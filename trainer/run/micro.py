@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from trainer.config.amounts import divisors
 from trainer.config.check import batches, micro_batches
 from trainer.model.compiled import compile_blocks
 from trainer.optim import fit
@@ -50,16 +51,15 @@ def _tried(job: Job, length: int) -> int:
 def _measured(job: Job, length: int) -> int:
     config, world = job.config, job.world
     own = batches(config, world.size)
-    if world.device.type != "cuda":
-        return fit.without_memory_search(own, config.model.context)
-    if job.state.engine.kind == "deepspeed":
-        # a try that runs out of memory in one rank leaves the others in ZeRO's collectives
+    if world.device.type != "cuda" or job.state.engine.kind == "deepspeed":
         size = fit.without_memory_search(own, config.model.context)
-        job.journal.say(f"micro-batch {size} windows: not searched under DeepSpeed; train.micro_batch sets it")
+        if world.device.type == "cuda":
+            # a try that runs out of memory in one rank would leave the others in ZeRO's collectives
+            job.journal.say(f"micro-batch {size} windows: not searched under DeepSpeed; train.micro_batch sets it")
         return size
     cpu, cuda = torch.get_rng_state(), torch.cuda.get_rng_state()
     try:
-        found = fit.micro_batch(lambda size: _one(job, size, length), fit.divisors(own), world)
+        found = fit.micro_batch(lambda size: _one(job, size, length), divisors(own), world)
     finally:
         torch.set_rng_state(cpu)
         torch.cuda.set_rng_state(cuda)
@@ -79,7 +79,7 @@ def _one(job: Job, size: int, length: int) -> int:
     tokens = torch.randint(0, model.vocab, shape, device=device)
     engine.attempt(tokens, tokens)
     coming = 0 if job.state.progress.step else STATE_BYTES * engine.parameters
-    return int(torch.cuda.max_memory_reserved(device)) + (coming if engine.kind == "ddp" else 0)
+    return int(torch.cuda.max_memory_reserved(device)) + coming
 
 
 def _device_name(job: Job) -> str:

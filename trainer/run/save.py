@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def save(job: Job, best: bool = False) -> None:
     began = time.monotonic()
     progress, world, root = job.state.progress, job.world, job.checkpoints
     job.journal.sync()
-    progress.dollars = max(progress.dollars, job.journal.tally.result().dollars)
+    progress.dollars = job.dollars
     with checkpoint.explained(root, progress.step):
         staging = checkpoint.stage(root, progress.step) if world.first else None
         staging = world.broadcast(staging)
@@ -46,15 +47,12 @@ def resume(job: Job) -> bool:
 
     Raises TrainerError when the folder holds another run, or one in another precision.
     """
-    newest = None
     if job.world.first:
         checkpoint.sweep(job.checkpoints)
-        newest = checkpoint.newest_good(job.checkpoints, job.journal.warn)
-        if newest is None and checkpoint.found(job.checkpoints):
-            job.journal.warn("no checkpoint of this run is good; starting from step 0")
-    job.world.barrier()  # checking all of a checkpoint takes longer than a collective may
-    newest = job.world.broadcast(newest)
+    newest = newest_good(job)
     if newest is None:
+        if job.world.first and checkpoint.found(job.checkpoints):
+            job.journal.warn("no checkpoint of this run is good; starting from step 0")
         return False
     manifest = checkpoint.manifest(newest)
     refuse_other(manifest["identity"], identity(job), job.folder)
@@ -65,6 +63,14 @@ def resume(job: Job) -> bool:
     job.state.read(newest)
     job.journal.say(f"resuming from {newest.name}")
     return True
+
+
+def newest_good(job: Job) -> Path | None:
+    """The newest checkpoint whose every byte is as written, as rank 0 finds it; collective."""
+    newest = checkpoint.newest_good(job.checkpoints, job.journal.warn) if job.world.first else None
+    job.world.barrier()  # checking all of a checkpoint takes longer than a collective may
+    found: Path | None = job.world.broadcast(newest)
+    return found
 
 
 def facts(job: Job) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from trainer.config import Config, Model, Optim, Parallel, Train
+from trainer.config.amounts import divisors
 from trainer.errors import TrainerError
 from trainer.optim import fit
 from trainer.optim.footprint import activations, footprint, state
@@ -48,7 +49,7 @@ def needs_torch(torch):
 @given(some.integers(1, 2048), some.integers(1, 3000), some.integers(1, 2048))
 def test_the_largest_divisor_that_fits_is_found_and_no_size_is_tried_twice(windows, capacity, first):
     card = Card(0, 1, capacity)
-    sizes = fit.divisors(windows)
+    sizes = divisors(windows)
     found = fit.micro_batch(card, sizes, limit=int(0.92 * capacity) or 1, first=first)
     assert found.micro_batch == max(size for size in sizes if size <= (int(0.92 * capacity) or 1))
     assert len(set(card.seen)) == len(card.seen) == len(found.tried)
@@ -56,11 +57,11 @@ def test_the_largest_divisor_that_fits_is_found_and_no_size_is_tried_twice(windo
 
 def test_few_sizes_are_tried_and_none_far_beyond_what_fits():
     card = Card(10 * GIB, GIB, 80 * GIB)
-    found = fit.micro_batch(card, fit.divisors(4096), limit=int(0.92 * 80 * GIB))
+    found = fit.micro_batch(card, divisors(4096), limit=int(0.92 * 80 * GIB))
     assert found.micro_batch == 32 and card.seen == [1, 2, 4, 8, 16, 32, 64]
     assert found.tried[-1] == (64, "over the limit, 79.5 GB") and found.tried[0] == (1, 11 * GIB)
     again = Card(10 * GIB, GIB, 80 * GIB)
-    assert fit.micro_batch(again, fit.divisors(4096), limit=70 * GIB, first=32).micro_batch == 32
+    assert fit.micro_batch(again, divisors(4096), limit=70 * GIB, first=32).micro_batch == 32
     assert again.seen == [32, 64]
 
 
@@ -120,7 +121,7 @@ def test_memory_of_a_failed_try_is_freed_before_the_next(torch):
 def test_on_a_cpu_it_is_the_largest_divisor_within_the_token_budget(windows, context):
     found = fit.without_memory_search(windows, context)
     assert windows % found == 0 and (found == 1 or found * context <= fit.CPU_TOKENS)
-    larger = [size for size in fit.divisors(windows) if size > found]
+    larger = [size for size in divisors(windows) if size > found]
     assert all(size * context > fit.CPU_TOKENS for size in larger)
 
 

@@ -109,7 +109,7 @@ def real(job: dict, world: World):
         torch.manual_seed(1)
         return GPT(config.model, backend.build(resolved), "sdpa", config.train.checkpointing, config.train.loss_chunk)
 
-    return parallel.build(config, resolved, world, make, STEPS)
+    return parallel.build(config, resolved, world, make)
 
 
 def build(job: dict, world: World):
