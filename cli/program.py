@@ -22,7 +22,7 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program as InvokeProgram
 
 STOPPED = "\nstopped; the same command goes on where this one was"
-GROUPS = ("See", "Images", "Check", "Develop")
+GROUPS = ("See", "Images", "Check", "Checkpoints", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
 
 
@@ -86,6 +86,18 @@ def cure(error: OSError) -> str:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "check who may write there; STOKER_HOME=FOLDER keeps the state elsewhere"
     return "check that path, then run the same command again"
+
+
+class Tasks(Collection):
+    """Invoke's Collection, where a task may have a dot in its name beside a task named as what stands before it.
+
+    Of Invoke's own sub-collections the default task is listed twice, and named as it is not called.
+    """
+
+    def task_with_config(self, name: str | None) -> Any:
+        if name is not None and name in self.tasks:
+            return self.tasks[name], self.configuration()
+        return super().task_with_config(name)
 
 
 class Program(InvokeProgram):
@@ -159,7 +171,7 @@ def main() -> None:
         import tasks
 
         program = Program(
-            namespace=Collection.from_module(tasks),
+            namespace=Tasks.from_module(tasks),
             name="stoker",
             binary="./inv",
             binary_names=["inv"],

@@ -135,7 +135,7 @@ def config(profile: Profile, checkout: Checkout, base: Base, base_entrypoint: Se
     return Config(
         env=tuple(sorted(env.items())),
         entrypoint=(f"/{BIN}/entrypoint", *base_entrypoint),
-        cmd=(f"/{BIN}/train",),
+        cmd=(f"/{BIN}/run",),
         workdir=f"/{HOME}",
         user=profile.user,
         ports=tuple(sorted(profile.ports)),

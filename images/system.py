@@ -23,6 +23,7 @@ PACKAGES = {
     "buildah": "buildah",
     "shellcheck": "shellcheck",
     "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
     "busybox": "busybox-static",
     "cc": "gcc",
 }

@@ -16,7 +16,7 @@ ALLOWED = {
     "images": {"images", "profiles"},
     "fleet": {"fleet", "images", "profiles"},
     "trainer": {"trainer"},
-    "cli": {"cli", "tasks", "profiles"},
+    "cli": {"cli", "tasks", "profiles", "trainer"},
 }
 # This one is never imported: smoke runs it inside the image, where the trainer is.
 INSIDE = ROOT / "images/checks/inside.py"
@@ -58,11 +58,17 @@ TRAINER = {
     "model": {"config"},
     "precision": {"config", "model"},
     "optim": {"config", "model"},
-    "parallel": {"config", "optim", "precision"},
-    "run": {"config", "data", "machine", "metrics", "model", "optim", "parallel", "precision"},
-    "after": {"config", "data", "metrics", "model", "parallel", "precision", "run"},
+    "checkpoint": set(),
+    "stores": set(),
+    "sync": {"checkpoint", "stores"},
+    "parallel": {"checkpoint", "config", "optim", "precision"},
+    "run": {"checkpoint", "config", "data", "machine", "metrics", "model", "optim", "parallel", "precision"},
+    "after": {"checkpoint", "config", "data", "metrics", "model", "optim", "parallel", "precision", "run"},
     "bench": {"config", "data", "metrics", "parallel", "run"},
-    "commands": {"config", "machine", "metrics", "data", "model", "optim", "parallel", "run", "after", "bench"},
+    "commands": {
+        *("after", "bench", "checkpoint", "config", "data", "machine", "metrics", "model", "optim", "parallel", "run"),
+        *("stores", "sync"),
+    },
 }
 # A whole config can only be judged by those who know what shapes and curricula can be; neither imports torch.
 JUDGES = {"config/check.py", "config/read.py", "config/presets.py"}

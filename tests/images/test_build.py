@@ -54,7 +54,7 @@ class TestAppendedImage:
         value = config_of(small, row["tag"])
         config = value["config"]
         assert config["Entrypoint"] == ["/opt/stoker/bin/entrypoint", "/opt/nvidia/nvidia_entrypoint.sh"]
-        assert config["Cmd"] == ["/opt/stoker/bin/train"]
+        assert config["Cmd"] == ["/opt/stoker/bin/run"]
         assert config["WorkingDir"] == "/opt/stoker"  # RunPod's volume hides /workspace, the base's own
         assert "PIP_CONSTRAINT=/etc/pip/constraint.txt" in config["Env"]
         assert "STOKER_PROFILE=small" in config["Env"]

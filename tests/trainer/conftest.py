@@ -67,6 +67,19 @@ def small():
     )
 
 
+@pytest.fixture
+def weights_of(torch):
+    """The parameters in a run's checkpoint of a step, by name."""
+    from trainer.checkpoint.folder import name_of
+    from trainer.checkpoint.tensors import Checkpoint
+
+    def read(run: Path, step: int):
+        stored = Checkpoint(run / "checkpoints" / name_of(step))
+        return {name: stored.whole("weight", name) for name in stored.names("weight")}
+
+    return read
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Path:
     """A folder with 5 MB of real English, 42 text files; not to be changed."""

@@ -2,87 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from trainer.metrics import log
+from tests.trainer.baked import PROGRAMS, PYTHON, SCRIPTS, SOURCED, Image, rendered_entrypoint, stop, until
 from trainer.run.folder import losses
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "templates" / "run"
-PLAIN = ("setup", "train", "healthcheck", "smoke")
-TRAINER = {
-    "model": {"layers": 1, "heads": 2, "width": 32, "context": 32},
-    "train": {"steps": 6, "micro_batch": 2, "device": "cpu"},
-    "checkpoint": {"every": 2},
-}
 GPU = {"type": "H100", "count": 8, "compute_capability": "9.0", "memory_gb": 80}
-
-
-def rendered_entrypoint(base: list[str]) -> str:
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(SCRIPTS)
-    template = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return template.get_template("entrypoint.sh.j2").render(base_entrypoint=base)
-
-
-class Image:
-    """A folder that looks like the image's /opt/stoker, with a volume beside it."""
-
-    def __init__(self, root: Path, environment: dict[str, str]) -> None:
-        self.home, self.volume, self.state = root / "opt stoker", root / "workspace", root / "state"
-        self.bin = self.home / "bin"
-        for folder in (self.bin, self.volume, root / "home", root / "profile.d", root / "ssh"):
-            folder.mkdir(parents=True)
-        for name in PLAIN:
-            shutil.copy(SCRIPTS / name, self.bin / name)
-        self.environment = {
-            **environment,
-            "STOKER_HOME_DIR": str(self.home),
-            "STOKER_STATE_DIR": str(self.state),
-            "STOKER_PROFILE_D": str(root / "profile.d"),
-            "STOKER_SSHD_DIR": str(root / "ssh"),
-            "STOKER_LIBCUDA": "/nonexistent",
-            "STOKER_DRIVER_VERSION_FILE": "/nonexistent",
-            "STOKER_INIT_ENVIRON": "/nonexistent",
-        }
-        self.entrypoint([])
-        self.profile()
-
-    def entrypoint(self, base: list[str]) -> None:
-        (self.bin / "entrypoint").write_text(rendered_entrypoint(base))
-        (self.bin / "entrypoint").chmod(0o755)
-
-    def profile(self, **values) -> None:
-        content = {"profile": "cpu", "version": "0.1.0", "gpu": None, "precision": "fp32", "driver_floor": None}
-        content |= {"volume": str(self.volume), "trainer": TRAINER, **values}
-        (self.home / "profile.json").write_text(json.dumps(content))
-
-    def start(self, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(self.bin / script), *arguments],
-            env={**self.environment, **variables},
-            cwd=self.volume,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(script, *arguments, **variables)
-        out, errors = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
-
-    @property
-    def run_folder(self) -> Path:
-        return self.volume / "runs" / "cpu"
 
 
 @pytest.fixture
@@ -92,16 +22,30 @@ def image(tmp_path, environment):
 
 @pytest.mark.skipif(not shutil.which("shellcheck") and os.environ.get("CI") != "true", reason="no shellcheck")
 def test_shellcheck_finds_nothing(tmp_path):
-    paths = [SCRIPTS / name for name in PLAIN]
+    paths = [SCRIPTS / name for name in PROGRAMS]
     for number, base in enumerate([[], ["/opt/nvidia/nvidia_entrypoint.sh"]]):
         paths.append(tmp_path / f"entrypoint{number}")
         paths[-1].write_text(rendered_entrypoint(base))
-    done = subprocess.run(["shellcheck", "--shell=sh", *paths], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    follow = ["--external-sources", "--source-path", str(SCRIPTS)]
+    for more in ([*follow, *paths], [*follow, "--check-sourced", SCRIPTS / "run"]):
+        done = subprocess.run(["shellcheck", "--shell=sh", *more], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
-def test_the_plain_scripts_can_be_executed():
-    assert all((SCRIPTS / name).stat().st_mode & 0o111 == 0o111 for name in PLAIN)
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"], ["bash", "--posix"]], ids=" ".join)
+def test_other_shells_can_read_them(shell):
+    if not shutil.which(shell[0]):
+        pytest.skip(f"no {shell[0]}")
+    for name in (*PROGRAMS, *SOURCED):
+        done = subprocess.run([*shell, "-n", SCRIPTS / name], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_the_scripts_can_be_executed_and_are_short():
+    assert all((SCRIPTS / name).stat().st_mode & 0o111 == 0o111 for name in PROGRAMS)
+    files = {path.name for path in SCRIPTS.iterdir() if path.is_file()}
+    assert files == {*PROGRAMS, *SOURCED, *(f"{name}.py" for name in PYTHON), "entrypoint.sh.j2"}
+    assert all(len((SCRIPTS / name).read_text().splitlines()) <= 200 for name in files)
 
 
 class TestEntrypoint:
@@ -122,7 +66,7 @@ class TestEntrypoint:
     @pytest.mark.parametrize("base", [[], ["env"]], ids=["no base entrypoint", "a base entrypoint"])
     def test_an_empty_command_trains(self, image, base):
         image.entrypoint(base)
-        (image.bin / "train").write_text('#!/bin/sh\necho "training"\n')
+        (image.bin / "run").write_text('#!/bin/sh\necho "training"\n')
         assert image.run("entrypoint", *base).stdout == "training\n"
 
     def test_a_host_below_the_floor_never_reaches_the_command(self, image, tmp_path):
@@ -223,7 +167,7 @@ class TestTrain:
     def test_the_whole_chain_survives_sigkill_and_hands_back_75_on_sigterm(self, image):
         command = ["entrypoint", str(image.bin / "train"), "--steps", "1000000"]
         first = image.start(*command)
-        self.wait_for_step(image, first, 5)
+        until(lambda: image.last_step() >= 5, first)
         assert image.run("healthcheck").returncode == 0
         first.kill()
         _, errors = first.communicate()
@@ -232,19 +176,12 @@ class TestTrain:
         assert dead.returncode == 1 and "died after step" in dead.stdout
         last = max(losses(image.run_folder))
         second = image.start(*command)
-        self.wait_for_step(image, second, last + 1)
-        second.send_signal(signal.SIGTERM)
-        _, errors = second.communicate(timeout=30)
-        assert second.returncode == 75 and "stopped by SIGTERM" in errors and "resuming from step-" in errors
+        until(lambda: image.last_step() > last, second)
+        code, errors = stop(second)
+        assert code == 75 and "stopped by SIGTERM" in errors and "resuming from step-" in errors
         assert "SIGTERM" in image.run("healthcheck").stdout
         steps = losses(image.run_folder)
         assert sorted(steps) == list(range(1, len(steps) + 1)), "no step is missing"
-
-    def wait_for_step(self, image, process, step):
-        deadline = time.monotonic() + 30
-        while max((line.get("step", 0) for line in log.read(image.run_folder / log.TRAINING)), default=0) < step:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
 
     def test_wrong_flags_keep_their_exit_code(self, image):
         assert image.run("train", "--set", "model.widht=3").returncode == 2

@@ -10,13 +10,15 @@ from typing import Any
 from trainer import config
 from trainer.after import history, hub_config, place, weight_names
 from trainer.after.place import Place
+from trainer.checkpoint import folder as folders
+from trainer.checkpoint import manifest, verify
+from trainer.checkpoint.folder import found as checkpoints_in
 from trainer.config.check import resolve
 from trainer.config.read import apply
 from trainer.errors import TrainerError
 from trainer.model.count import count
-from trainer.run import checkpoint
 
-FACTS = ("step", "tokens", "samples", "engine", "zero", "world", "best", "torch", "parameters")
+FACTS = ("step", "tokens", "samples", "stage", "engine", "best", "lineage", "parameters")
 SHAPE = ("family", "layers", "heads", "kv_heads", "width", "ffn", "context", "vocab", "tied")
 
 
@@ -44,7 +46,7 @@ def files_of(folder: Path, listed: dict[str, Any], hashes: bool) -> list[dict[st
     """Every file that should be there and every other that is. state: whole, size only (not hashed), other (nothing is
     known of it); all else is damage."""
     rows = [_file(folder, name, entry, hashes) for name, entry in sorted(listed.items())]
-    known = {*listed, checkpoint.MANIFEST}
+    known = {*listed, manifest.MANIFEST}
     others = sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in known)
     return rows + [
         {"file": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "state": "other"} for path in others
@@ -74,9 +76,9 @@ def parts(shape: config.Model) -> dict[str, int]:
 
 def _run(found: Place, which: str, hashes: bool) -> dict[str, Any]:
     root = found.path / place.CHECKPOINTS
-    pointers = {name: checkpoint.pointed(root, name) for name in (checkpoint.POINTER, checkpoint.BEST)}
+    pointers = {name: folders.pointed(root, name) for name in folders.POINTERS}
     rows = []
-    for folder in reversed(checkpoint.found(root)):
+    for folder in reversed(checkpoints_in(root)):
         names = [name for name, target in pointers.items() if target is not None and target.name == folder.name]
         damage = _damage(folder, hashes)
         rows.append({"checkpoint": folder.name, "bytes": _size(folder), "pointers": names, "damage": damage})
@@ -164,18 +166,13 @@ def _told(folder: Path) -> dict[str, Any]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        return checkpoint.manifest(folder)
-    except (OSError, ValueError):
+        return manifest.read(folder)
+    except manifest.Damaged:
         return {}
 
 
 def _damage(folder: Path, hashes: bool) -> str | None:
-    if hashes:
-        return checkpoint.fault(folder)
-    told = _manifest(folder).get("files")
-    if not isinstance(told, dict):
-        return f"{checkpoint.MANIFEST} cannot be read"
-    return _first(files_of(folder, told, False))
+    return verify.fault(folder, hashes=hashes)
 
 
 def _first(rows: list[dict[str, Any]]) -> str | None:
@@ -201,8 +198,8 @@ def _file(folder: Path, name: str, entry: Any, hashes: bool) -> dict[str, Any]:
 
 def _chosen(root: Path, pointers: dict[str, Path | None], which: str) -> Path | None:
     if which in pointers:
-        return pointers[which] or next(iter(checkpoint.found(root)), None)
-    folder = root / checkpoint.name_of(int(which)) if which.isdigit() else None
+        return pointers[which] or next(iter(checkpoints_in(root)), None)
+    folder = root / folders.name_of(int(which)) if which.isdigit() else None
     return folder if folder is not None and folder.is_dir() else None
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.checkpoint import folder as folders
+from trainer.checkpoint.manifest import MANIFEST
+from trainer.checkpoint.thin import needed_for_inference
+from trainer.checkpoint.verify import fault
 from trainer.errors import OUTSIDE_FAILED, TrainerError
-from trainer.parallel.engine import MODEL_FILE
-from trainer.run import checkpoint
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
@@ -37,7 +39,7 @@ def recognise(path: str | Path) -> Place:
         raise TrainerError(f"no run, checkpoint or export at {folder}: no such folder", "give the folder of --run")
     if not folder.is_dir():
         raise TrainerError(f"{folder} is a file", "give the folder: a run, RUN/checkpoints/step-..., or an export")
-    if folder.name.startswith("step-") or (folder / checkpoint.MANIFEST).exists():
+    if folder.name.startswith("step-") or (folder / MANIFEST).exists():
         run = folder.resolve().parent.parent
         return Place("checkpoint", folder, run)
     if (folder / CHECKPOINTS).is_dir():
@@ -76,19 +78,19 @@ def choose(place: Place, which: str) -> Path:
     if place.run is None:
         raise TrainerError(f"{place.path} is an export and has no checkpoints", "leave --checkpoint out")
     folder = place.path if place.kind == "checkpoint" else _named(place.run / CHECKPOINTS, which)
-    reason = checkpoint.fault(folder, only=MODEL_FILE)
+    reason = fault(folder, only=needed_for_inference)
     if reason is not None:
         raise TrainerError(f"checkpoint {folder} is damaged: {reason}", _instead(folder), OUTSIDE_FAILED)
     return folder
 
 
 def _named(root: Path, which: str) -> Path:
-    there = [path.name for path in checkpoint.found(root)]
+    there = [path.name for path in folders.found(root)]
     if not there:
         raise TrainerError(f"no checkpoint in {root}", "train first, or give another run")
-    if which in (checkpoint.POINTER, checkpoint.BEST):
-        folder = checkpoint.pointed(root, which)
-        if folder is None and which == checkpoint.POINTER:
+    if which in folders.POINTERS:
+        folder = folders.pointed(root, which)
+        if folder is None and which == folders.LATEST:
             return root / there[0]  # a run copied without its pointers
         if folder is None:
             raise TrainerError(f"{root} has no best checkpoint", "evaluate.every > 0 makes one; or use latest")
@@ -96,15 +98,15 @@ def _named(root: Path, which: str) -> Path:
     number = which.removeprefix("step-")
     if not number.isdigit():
         raise TrainerError(f"checkpoint {which!r} is not known", "give latest, best or a step number")
-    folder = root / checkpoint.name_of(int(number))
+    folder = root / folders.name_of(int(number))
     if folder.name not in there:
         raise TrainerError(f"{root} has no step {int(number)}", f"there are {', '.join(reversed(there))}")
     return folder
 
 
 def _instead(damaged: Path) -> str:
-    others = [path for path in checkpoint.found(damaged.parent) if path.name != damaged.name]
-    good = next((path for path in others if checkpoint.fault(path, only=MODEL_FILE) is None), None)
+    others = [path for path in folders.found(damaged.parent) if path.name != damaged.name]
+    good = next((path for path in others if fault(path, only=needed_for_inference) is None), None)
     if good is None:
         return "no other checkpoint of this run is good; restore it from a copy"
     return f"use {good.name}, which is good: --checkpoint {int(good.name.removeprefix('step-'))}"

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from trainer import config
 from trainer.after import imported, place
 from trainer.after.place import Place
+from trainer.checkpoint.piece import WEIGHT
+from trainer.checkpoint.tensors import Checkpoint
 from trainer.errors import OUTSIDE_FAILED, TrainerError
 from trainer.model.families import sizes_of
 from trainer.model.gpt import GPT
-from trainer.parallel.engine import MODEL_FILE
 from trainer.parallel.weights import named
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def read_weights(found: Place, which: str) -> Weights:
         "sft": sft_facts(found.run),
         "config": values.to_json(),
     }
-    return Weights(values.model, canonical(load(folder / MODEL_FILE), values.model), facts)
+    return Weights(values.model, canonical(load(folder), values.model), facts)
 
 
 def canonical(tensors: dict[str, Tensor], shape: config.Model) -> dict[str, Tensor]:
@@ -163,13 +164,7 @@ def tokenizer_of(found: Place) -> Tokenizer | None:
     return tokenizer.load(found.tokenizer) if found.tokenizer.is_dir() else None
 
 
-def load(path: Path) -> dict[str, Tensor]:
-    """The parameters in model.pt, mapped from the disk. Raises TrainerError when the file is none of ours."""
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["parameters"]
-    except FileNotFoundError:
-        raise TrainerError(f"{path} is missing", "this checkpoint has no model; use another", OUTSIDE_FAILED) from None
-    except Exception as error:  # torch raises whatever its zip reader or unpickler met
-        reason = str(error).splitlines()[0][:200]
-        raise TrainerError(f"{path} cannot be loaded: {reason}", "use another checkpoint", OUTSIDE_FAILED) from None
-    return content
+def load(folder: Path) -> dict[str, Tensor]:
+    """The parameters of a verified checkpoint, mapped from the disk. Raises TrainerError when it lacks any."""
+    stored = Checkpoint(folder)
+    return {name: stored.whole(WEIGHT, name) for name in stored.names(WEIGHT)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.commands import place
+from trainer.commands.backup import backup
 from trainer.config import Config
 from trainer.config.check import check, resolve
 from trainer.config.read import apply, apply_file, apply_hardware, apply_text
@@ -17,6 +18,7 @@ from trainer.errors import OUTSIDE_FAILED, TrainerError
 from trainer.machine import driver
 from trainer.machine import profile as baked
 from trainer.run import folder as runs
+from trainer.run.resumption import CHANGES, Resume
 from trainer.run.room import fits_host
 from trainer.run.stop import StopRequest
 
@@ -38,6 +40,7 @@ def register(commands: Any) -> None:
     place.add(parser)
     add_config(parser)
     parser.add_argument("--show", action="store_true", help="print config and run folder as JSON, train nothing")
+    add_resume(parser)
     parser.set_defaults(act=run)
 
 
@@ -51,10 +54,25 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--micro-batch", metavar="N", help="windows at once on a rank, or auto (train.micro_batch)")
     parser.add_argument("--precision", metavar="P", help="precision.name")
     parser.add_argument("--save-every", metavar="N", help="steps between checkpoints (checkpoint.every)")
+    parser.add_argument("--remote", metavar="URL", help="send checkpoints there: hf://, gs://, s3://, ssh://, file://")
+    parser.add_argument("--sync-every", metavar="S", help="seconds between looks at what has to be sent")
+    parser.add_argument("--require-remote", action="store_true", help="drop nothing here that is not whole there")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds; then save and exit 75 (limits.hours)")
     # DeepSpeed's launcher adds it, as torch.distributed.launch did; the environment says the same
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--ranks", default="auto", metavar="N", help="processes on this machine; auto: one per GPU")
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say how a run is taken up."""
+    parser.add_argument("--resume-from-step", type=int, metavar="N", help="go back to it; newer ones are set aside")
+    parser.add_argument(
+        "--allow-change",
+        action="append",
+        default=[],
+        choices=CHANGES,
+        help="what may differ from the checkpoint on purpose; repeatable",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,12 +87,14 @@ def run(options: argparse.Namespace) -> int:
     ranks = rank_count(options.ranks, config)
     if "RANK" not in os.environ and (config.train.device == "cpu" or not visible_gpus()):
         fits_host(config, ranks)
-    if ranks > 1 and "RANK" not in os.environ:
-        from trainer.parallel.launch import launch
+    with backup(config, folder, stop, rewound=options.resume_from_step is not None):
+        if ranks > 1 and "RANK" not in os.environ:
+            from trainer.parallel.launch import launch
 
-        return launch(sys.argv[1:], ranks)
-    train = needs_torch()
-    return int(train(config, folder, stop))
+            return launch(sys.argv[1:], ranks)
+        train = needs_torch()
+        wish = Resume(frozenset(options.allow_change), options.resume_from_step)
+        return int(train(config, folder, stop, wish=wish))
 
 
 def needs_torch() -> Any:
@@ -142,6 +162,9 @@ def _flags(options: argparse.Namespace) -> dict[str, str]:
         "--micro-batch": ("train.micro_batch", micro),
         "--precision": ("precision.name", options.precision),
         "--save-every": ("checkpoint.every", options.save_every),
+        "--remote": ("checkpoint.remote", options.remote),
+        "--sync-every": ("checkpoint.sync_seconds", options.sync_every),
+        "--require-remote": ("checkpoint.require_remote", "true" if options.require_remote else None),
     }
     return {flag: f"{name}={value}" for flag, (name, value) in pairs.items() if value is not None}
 

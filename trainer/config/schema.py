@@ -149,6 +149,15 @@ class Checkpoint:
 
     every: int = 50
     keep: int = 3
+    keep_every: int = 0  # steps; those of every multiple stay besides, 0: none
+    asynchronous: bool = True  # write beside the training; the loop waits only while the state is copied
+    remote: str = (
+        ""  # a store that a process beside the training sends checkpoints to: hf://, gs://, s3://, ssh://, file://
+    )
+    require_remote: bool = False  # nothing is dropped here that is not whole there
+    sync_seconds: float = 300.0  # between passes of that process, which also looks when a checkpoint is new
+    remote_keep: int = 3  # newest checkpoints that stay there, the best and keep_every's besides; 0: all
+    rate_mb: float = 0.0  # MB/s it may send at most; 0: what the line gives
 
 
 @dataclass

@@ -11,7 +11,7 @@ Durations come from `up`, a clock that cannot jump, never from the wall clock. L
     start   step (the step it goes on from), gpus, price (dollars per GPU-hour)
     step    step, step_seconds (else: since the line before)
     eval    seconds (else: since the line before)
-    save    stall: seconds the loop stood still (else seconds, else: since the line before)
+    save    stall: seconds the loop stood still (else seconds, else: since the line before); error: there is none
     guard   action: skip, rollback; to: the step it went back to
 """
 
@@ -185,7 +185,7 @@ class Tally:
 
     def _save(self, record: Mapping[str, Any], attempt: _Attempt) -> None:
         self._claim("save", attempt, record.get("stall", record.get("seconds")))
-        if isinstance(record.get("step"), int):
+        if isinstance(record.get("step"), int) and "error" not in record:
             self._saved = max(self._saved, record["step"])
 
     def _guard(self, record: Mapping[str, Any], attempt: _Attempt) -> None:

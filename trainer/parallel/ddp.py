@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer.checkpoint.piece import Piece, Stored
 from trainer.config import Config
-from trainer.errors import REFUSED, TrainerError
-from trainer.parallel import gradient, weights
-from trainer.parallel.engine import MODEL_FILE
+from trainer.parallel import extra, gradient, held, scaling, weights
 from trainer.parallel.world import World
-
-OPTIMIZER_FILE = "optimizer.pt"
 
 MakeOptimizer = Callable[[Iterable[tuple[str, torch.nn.Parameter]]], torch.optim.Optimizer]
 
@@ -27,8 +23,10 @@ class Settling(torch.nn.Module):
 
     After its first backward pass DistributedDataParallel fills its buckets anew, in the order in which gradients came.
     Where a gradient lies decides in which order the ranks' are added, so with three or more of them the first step
-    after a resume would differ in its last bits from that of a run that went on. A pass that costs next to nothing
-    settles the buckets before the first step of every attempt.
+    after a resume would differ in its last bits from that of a run that went on. And a gradient that lies in its bucket
+    is divided by the number of ranks, one that does not yet is multiplied by its reciprocal (reducer.cpp,
+    mark_variable_ready_dense), which is another number for three ranks. Two passes that cost next to nothing settle
+    both before the first step of every attempt.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -45,8 +43,7 @@ class Settling(torch.nn.Module):
 class DDP:
     """Engine (see engine.py) without sharding: one process, or data parallel ones.
 
-    The model's state and the optimizer's are equal on all ranks, so rank 0 writes them and any number of ranks reads
-    them.
+    The model's state and the optimizer's are equal on all ranks; each gives an equal share of them to a checkpoint.
     """
 
     kind = "ddp"
@@ -81,8 +78,9 @@ class DDP:
             gradient_as_bucket_view=True,
             **left_alone,
         )
-        whole().backward()
-        self._optimizer.zero_grad(set_to_none=True)
+        for _ in range(2):  # fills the buckets anew; lays the gradients into them
+            whole().backward()
+            self._forget()
         return whole
 
     @property
@@ -108,7 +106,7 @@ class DDP:
         try:
             self.micro(inputs, targets, 1.0 / targets.numel(), False)
         finally:
-            self._optimizer.zero_grad(set_to_none=True)
+            self._forget()
 
     def norm(self) -> float:
         """See Engine; after it the gradient is unscaled."""
@@ -140,84 +138,48 @@ class DDP:
     def _end(self) -> None:
         if self._scaler:
             self._scaler.update()
+        self._forget()
+        self.step_number += 1
+
+    def _forget(self) -> None:
         # Views into DistributedDataParallel's buckets stay: dropped ones would be allocated a second time, beside the
         # buckets, by the micro-batches before the last.
         self._optimizer.zero_grad(set_to_none=self.world.size == 1)
         self._norm = None
-        self.step_number += 1
 
     def _gradients(self) -> list[torch.Tensor]:
         return [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
 
-    def write(self, folder: Path) -> None:
-        """See Engine: model.pt and optimizer.pt, by rank 0."""
-        if self.world.first:
-            weights.save(folder / MODEL_FILE, self._cpu(), self._others())
-            state = {
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._scaler.state_dict() if self._scaler else None,
-                "step": self.step_number,
-            }
-            torch.save(weights.of_one_making(state), folder / OPTIMIZER_FILE)
-        self.world.barrier()
+    def pieces(self) -> list[Piece]:
+        """See Engine. Nothing but `step` and `fill` writes to parameters and moments: `norm` and the fp16 scaler change
+        gradients only, DistributedDataParallel its buckets."""
+        return held.pieces(held.share(self._owners(), self.world.rank, self.world.size), self._optimizer.state)
 
-    def read(self, folder: Path) -> None:
-        """See Engine; the number of ranks may be another than that which wrote."""
-        if not (folder / OPTIMIZER_FILE).exists():
-            raise TrainerError(
-                f"{folder} was not written by ddp", "resume with parallel.engine=deepspeed and its stage", REFUSED
-            )
-        values, extra = weights.load(folder / MODEL_FILE)
-        weights.check(values, self._parameters, folder / MODEL_FILE)
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(values[name])
-        restore_others(self.model, self.backend, extra)
-        state = torch.load(folder / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
-        load_optimizer(self._optimizer, state["optimizer"])
-        if self._scaler and state["scaler"]:
-            self._scaler.load_state_dict(state["scaler"])
-        self.step_number = state["step"]
-        self._optimizer.zero_grad(set_to_none=True)
-        self._norm = None
-        self.world.barrier()
-
-    def full_parameters(self) -> dict[str, torch.Tensor] | None:
+    def buffers(self) -> dict[str, torch.Tensor]:
         """See Engine."""
-        return self._cpu() if self.world.first else None
+        return extra.given(self.model, self.backend) if self.world.first else {}
+
+    def small(self) -> dict[str, Any]:
+        """See Engine."""
+        return {"step": self.step_number, "scaler": scaling.of_torch(self._scaler)}
+
+    def fill(self, stored: Stored, small: Mapping[str, Any]) -> None:
+        """See Engine. Every rank reads all of it."""
+        owners = self._owners()
+        held.check({name: tuple(value.shape) for name, value in self._parameters.items()}, owners, stored)
+        held.fill(owners, held.share(owners, 0, 1), self._optimizer.state, stored)
+        extra.taken(self.model, self.backend, stored)
+        if self._scaler and self._norm is not None:
+            self._scaler.update()  # it remembers a gradient as unscaled until then
+        scaling.to_torch(self._scaler, small["scaler"])
+        self.step_number = int(small["step"])
+        self._forget()
+        self.world.barrier()
+
+    def _owners(self) -> list[held.Owner]:
+        return held.whole(self._parameters, self._optimizer.param_groups)
 
     def close(self) -> None:
         """See Engine."""
         self._optimizer.zero_grad(set_to_none=True)
         self._whole = self.model
-
-    def _cpu(self) -> dict[str, torch.Tensor]:
-        return {name: value.detach().float().cpu().clone() for name, value in self._parameters.items()}
-
-    def _others(self) -> dict[str, Any]:
-        return others(self.model, self.backend)
-
-
-def others(model: torch.nn.Module, backend: Any) -> dict[str, Any]:
-    """Persistent buffers and the back end's extra state under canonical names, as the back end wants them saved."""
-    known = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    state = {weights.canonical(name): value for name, value in model.state_dict().items() if name not in known}
-    kept: dict[str, Any] = backend.before_save(state)
-    return {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
-
-
-def restore_others(model: torch.nn.Module, backend: Any, stored: dict[str, Any]) -> None:
-    """Puts back what `others` gave."""
-    wanted: dict[str, Any] = backend.after_load(stored)
-    state = {name: wanted[weights.canonical(name)] for name in model.state_dict() if weights.canonical(name) in wanted}
-    if state:
-        with backend.loading():
-            model.load_state_dict(state, strict=False)
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes up the moments but keeps the groups' options: rates, decay and betas are the configuration's."""
-    options = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, kept in zip(optimizer.param_groups, options, strict=True):
-        group.update(kept)

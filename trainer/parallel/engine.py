@@ -7,17 +7,20 @@ cut into, which keeps the losses of a run the same on 1, 2 and 8 GPUs (up to the
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-MODEL_FILE = "model.pt"  # every engine writes it: {canonical name: fp32 tensor}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.checkpoint.piece import Piece, Stored
 
 
 class Engine(Protocol):
     """A model, its optimizer, and how their state is spread over the ranks.
 
-    One step: `micro` once per micro-batch (last=True for the last one), `norm`, then `step` or `drop`. Every method
-    is collective: all ranks call it, in the same order.
+    One step: `micro` once per micro-batch (last=True for the last one), `norm`, then `step` or `drop`. Methods are
+    collective unless they say otherwise: all ranks call them, in the same order.
     """
 
     kind: str  # "ddp" or "deepspeed"
@@ -60,19 +63,37 @@ class Engine(Protocol):
         """Forgets the gradient; parameters, optimizer state and rates stay as they are. An fp16 scaler learns of it."""
         ...
 
-    def write(self, folder: Path) -> None:
-        """Writes every file of this engine's state into the existing folder; complete on rank 0 when it returns."""
-        ...
+    def pieces(self) -> list[Piece]:
+        """This rank's share of the fp32 masters and of the optimizer's state: about 1/N of all, in the same order at
+        every save. All ranks' pieces together cover every tensor exactly once. Not collective.
 
-    def read(self, folder: Path) -> None:
-        """Takes up what `write` wrote; the same ranks and engine go on bit for bit.
-
-        Raises TrainerError when the files belong to another engine, stage or number of ranks.
+        Live: views of what the next step changes, nothing is copied or gathered. They may be copied by another thread
+        while `micro`, evaluation and `norm` run, but that must have ended before `step`, `drop`, `attempt`, `fill` or
+        `close` is called: within the former nothing writes to them, not even for a moment, in any engine, stage, way
+        of offloading or scaler (watched by tests/trainer/parallel/test_resuming_engines.py; why: ddp.py, zero.py). On a
+        GPU the last step may still be running when this returns: copies wait for the training's stream. Make new pieces
+        at every save: optimizer state comes into being with the first step (before it there are weights only).
         """
         ...
 
-    def full_parameters(self) -> dict[str, Any] | None:
-        """The whole model as {canonical name: fp32 CPU tensor} on rank 0, None elsewhere; gathers ZeRO-3."""
+    def buffers(self) -> dict[str, Tensor]:
+        """What the model keeps besides parameters (persistent buffers, FP8 extra state), by canonical name: CPU clones
+        of this moment. Empty except on rank 0. Not collective."""
+        ...
+
+    def small(self) -> dict[str, Any]:
+        """What is no tensor, for JSON: {"step": step_number, "scaler": {"scale": float, "good_steps": int} | None}.
+        good_steps: since the scale was last changed. Equal on all ranks; not collective."""
+        ...
+
+    def fill(self, stored: Stored, small: Mapping[str, Any]) -> None:
+        """Takes up the checkpoint of any engine, stage and number of ranks; collective. The same engine on as many
+        ranks goes on bit for bit; others take up the same numbers, cut anew.
+
+        Rates, decay and betas stay the configuration's. Each rank reads only what it holds, one parameter at a time.
+        Raises TrainerError (REFUSED) where names, shapes or the optimizer's kind belong to another model, before
+        anything is changed.
+        """
         ...
 
     def close(self) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -32,42 +29,24 @@ def named(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {canonical(name): parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def save(file: Path, parameters: dict[str, torch.Tensor], others: dict[str, Any]) -> None:
-    """Writes parameters, and what else the module keeps (buffers, FP8 scales), as one torch file.
-
-    {"parameters": {name: fp32 CPU tensor}, "others": {name: value}}
-    """
-    torch.save({"parameters": parameters, "others": others}, file)
-
-
-def load(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """What `save` wrote, on the CPU."""
-    stored = torch.load(file, map_location="cpu", weights_only=True)
-    return stored["parameters"], stored["others"]
+def check(stored: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises TrainerError unless the checkpoint has exactly the model's parameters, in the model's shapes."""
+    if stored.keys() != expected.keys():
+        odd = sorted(stored.keys() ^ expected.keys())
+        raise _of_another_model(f"{len(odd)} names differ, {odd[0]} first")
+    for name, shape in expected.items():
+        if tuple(stored[name]) != tuple(shape):
+            raise _of_another_model(f"{name} has the shape {tuple(stored[name])} there and {tuple(shape)} here")
 
 
-def check(stored: Iterable[str], expected: Iterable[str], file: Path) -> None:
-    """Raises TrainerError unless the file has exactly the model's parameters."""
-    there, wanted = set(stored), set(expected)
-    if there != wanted:
-        odd = sorted(there ^ wanted)
-        raise TrainerError(
-            f"{file.name} belongs to another model: {len(odd)} names differ, {odd[0]} first",
-            "resume with the configuration the run was started with, or start another run folder",
-            REFUSED,
-        )
+def _of_another_model(difference: str) -> TrainerError:
+    return TrainerError(
+        f"the checkpoint belongs to another model: {difference}",
+        "resume with the configuration the run was started with, or start another run folder",
+        REFUSED,
+    )
 
 
-def of_one_making(state: Any) -> Any:
-    """The same values in containers and strings of one making.
-
-    pickle writes an object it has met before as a reference; after a resume equal strings and tuples are other objects
-    than in an uninterrupted run, and the file of the same state would have other bytes and another sha256.
-    """
-    if isinstance(state, dict):
-        return {of_one_making(name): of_one_making(value) for name, value in state.items()}
-    if isinstance(state, list):
-        return [of_one_making(value) for value in state]
-    if isinstance(state, tuple):
-        return (*(of_one_making(value) for value in state),)
-    return sys.intern(str(state)) if type(state) is str else state
+def shape_of(parameter: torch.nn.Parameter) -> tuple[int, ...]:
+    """The whole parameter's; ZeRO-3 leaves an empty one in its place, and the true shape in `ds_shape`."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from trainer.checkpoint.piece import Piece, Stored
 from trainer.config import Config
-from trainer.parallel import gradient, weights, zero_settings, zero_state
-from trainer.parallel.ddp import MakeOptimizer, others, restore_others
-from trainer.parallel.engine import MODEL_FILE
+from trainer.parallel import extra, gradient, held, scaling, weights, zero_held, zero_settings, zero_state
+from trainer.parallel.ddp import MakeOptimizer
 from trainer.parallel.world import World
 
 
@@ -173,36 +171,52 @@ class Zero:
         self._norm = None
         self.step_number += 1
 
-    def write(self, folder: Path) -> None:
-        """See Engine: DeepSpeed's own files in zero/, what they need in zero.json, model.pt by rank 0."""
-        with contextlib.redirect_stdout(sys.stderr):
-            self._engine.save_checkpoint(str(folder), tag=zero_state.TAG, save_latest=False)
-        full = self.full_parameters()
-        if full is not None:
-            weights.save(folder / MODEL_FILE, full, others(self.model, self.backend))
-            about = {"stage": self.stage, "ranks": self.world.size, "step": self.step_number}
-            (folder / zero_state.ABOUT_FILE).write_text(json.dumps(about))
-        self.world.barrier()
+    def pieces(self) -> list[Piece]:
+        """See Engine. Only DeepSpeed's step writes to the fp32 partitions and their moments, in every stage: forward,
+        backward and evaluation gather into other memory, and partition without copying back (partition_parameters.py,
+        _partition_param: has_been_updated is False); gradients and loss scaling have tensors of their own, offloaded
+        ones too. At stage 3 in fp32 the partitions are the parameters themselves, which changes nothing of that.
+        """
+        _, own = self._held() if self.stage else self._whole(self.world.rank, self.world.size)
+        return held.pieces(own, self._optimizer.state)
 
-    def read(self, folder: Path) -> None:
-        """See Engine. Stage and number of ranks must be those that wrote."""
-        about = zero_state.about(folder, self.stage, self.world.size)
-        with zero_state.options_kept(self._optimizer), self.backend.loading(), contextlib.redirect_stdout(sys.stderr):
-            self._engine.load_checkpoint(str(folder), tag=zero_state.TAG)
-        _, extra = weights.load(folder / MODEL_FILE)
-        restore_others(self.model, self.backend, extra)
-        self.step_number = about["step"]
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """See Engine."""
+        return extra.given(self.model, self.backend) if self.world.first else {}
+
+    def small(self) -> dict[str, Any]:
+        """See Engine."""
+        scaler = scaling.of_deepspeed(self._engine.optimizer.loss_scaler) if self._fp16 else None
+        return {"step": self.step_number, "scaler": scaler}
+
+    def fill(self, stored: Stored, small: Mapping[str, Any]) -> None:
+        """See Engine. Ranks of stages 1 to 3 read what they hold and get the rest of the parameters from each other."""
+        optimizer = self._engine.optimizer
+        shapes = {name: weights.shape_of(value) for name, value in self._parameters.items()}
+        owners, own = self._held() if self.stage else self._whole(0, 1)
+        held.check(shapes, owners, stored)
+        if self.stage == 3:
+            optimizer.checkpoint_event_prologue()
+        held.fill(owners, own, self._optimizer.state, stored)
+        zero_held.unlink(optimizer, self._parameters)
+        if self.stage:
+            zero_held.refresh(optimizer, self.stage)
+        if self.stage == 3:
+            optimizer.checkpoint_event_epilogue()
+        extra.taken(self.model, self.backend, stored)
+        if self._fp16:
+            scaling.to_deepspeed(optimizer.loss_scaler, small["scaler"])
+        zero_state.clear(optimizer, self.stage)
+        self.step_number = int(small["step"])
         self._norm = None
         self.world.barrier()
 
-    def full_parameters(self) -> dict[str, torch.Tensor] | None:
-        """See Engine; fp32 masters where there are any. One parameter at a time is whole on a GPU."""
-        full = {}
-        for name, parameter in self._parameters.items():
-            value = zero_state.whole(parameter, self.stage)
-            if self.world.first:
-                full[name] = value.detach().float().cpu().clone()
-        return full if self.world.first else None
+    def _whole(self, rank: int, ranks: int) -> tuple[list[held.Owner], list[held.Held]]:
+        owners = held.whole(self._parameters, self._optimizer.param_groups)
+        return owners, held.share(owners, rank, ranks)
+
+    def _held(self) -> tuple[list[held.Owner], list[held.Held]]:
+        return zero_held.held(self._engine.optimizer, self.stage, self._parameters, self.world.rank)
 
     def close(self) -> None:
         """See Engine."""

@@ -1,25 +1,20 @@
-"""Where DeepSpeed keeps gradients and masters, by stage, and what of it is written and read.
+"""Where DeepSpeed keeps gradients and masters, by stage; how both are set and forgotten.
 
 Attribute names are those of runtime/zero/stage_1_and_2.py, stage3.py and runtime/bf16_optimizer.py, 0.15 to 0.19.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from trainer.errors import REFUSED, TrainerError
 from trainer.parallel.world import World
 
-TAG = "zero"
-ABOUT_FILE = "zero.json"
+BEFORE_FIRST = -1  # micro_step_id of stages 1 and 2 before a step's first micro-batch (stage_1_and_2.py)
 
 
 def gradients(optimizer: Any, stage: int, parameters: Iterable[torch.nn.Parameter]) -> list[torch.Tensor]:
@@ -53,6 +48,25 @@ def forget(optimizer: Any) -> None:
             optimizer.averaged_gradients[group] = None
 
 
+def clear(optimizer: Any, stage: int) -> None:
+    """Drops a gradient that was begun or is waiting for its step, as DeepSpeed does at an overflow.
+
+    What may lie where: in parameters, in fp32 sums (averaged_gradients, all_grad_tensors; stage 3 overwrites its own
+    in the first micro-batch), in host memory (overwritten in the first micro-batch, too).
+    """
+    optimizer.zero_grad(set_to_none=True)
+    if stage not in (1, 2) or not hasattr(optimizer, "averaged_gradients"):  # BF16_Optimizer has zeroed its sums
+        return
+    optimizer.micro_step_id = BEFORE_FIRST
+    getattr(optimizer, "_release_preflattened_grad_buffers", lambda: None)()
+    for sums in (optimizer.averaged_gradients, getattr(optimizer, "all_grad_tensors", {})):
+        for group in sums:
+            sums[group] = None
+    if optimizer.cpu_offload:
+        optimizer.reset_cpu_buffers()
+        optimizer._offload_accumulated_param_ids = set()
+
+
 def shared(parameters: dict[str, torch.nn.Parameter], world: World) -> dict[str, torch.Tensor]:
     """Gives every rank the parameters of rank 0; returns their data in full precision.
 
@@ -84,45 +98,3 @@ def piece(value: torch.Tensor, length: int, rank: int) -> torch.Tensor:
     """A rank's piece of a flattened tensor cut into equal pieces; zeros where it ends before the piece does."""
     own = value.flatten()[rank * length : (rank + 1) * length]
     return torch.nn.functional.pad(own, (0, length - own.numel()))
-
-
-def whole(parameter: torch.nn.Parameter, stage: int) -> torch.Tensor:
-    """A parameter's master, put together from its pieces on every rank."""
-    if stage == 0:
-        return parameter.data
-    value: torch.Tensor = importlib.import_module("deepspeed.utils").safe_get_full_fp32_param(parameter)
-    return value
-
-
-@contextlib.contextmanager
-def options_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Loading must not change rates, decay and betas: they are the configuration's."""
-    options = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    yield
-    for group, kept in zip(optimizer.param_groups, options, strict=True):
-        group.update(kept)
-
-
-def about(folder: Path, stage: int, ranks: int) -> dict[str, Any]:
-    """What zero.json says; raises TrainerError unless it was written by this stage and as many ranks."""
-    file = folder / ABOUT_FILE
-    if not file.exists():
-        raise TrainerError(
-            f"{folder} was not written by DeepSpeed",
-            "resume with parallel.engine=ddp, or start another run folder",
-            REFUSED,
-        )
-    found: dict[str, Any] = json.loads(file.read_text())
-    if found["stage"] != stage:
-        raise TrainerError(
-            f"{folder} was written with ZeRO stage {found['stage']}, this run has stage {stage}",
-            f"resume with parallel.zero={found['stage']}",
-            REFUSED,
-        )
-    if found["ranks"] != ranks:
-        raise TrainerError(
-            f"{folder} was written by {found['ranks']} ranks with ZeRO stage {stage}, this run has {ranks}",
-            f"resume on {found['ranks']} ranks; its model.pt holds all weights in fp32 for any number of them",
-            REFUSED,
-        )
-    return found

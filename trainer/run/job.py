@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer import parallel
+from trainer.checkpoint.saver import Saver
 from trainer.config import Config
 from trainer.config.check import batches
 from trainer.errors import TrainerError
@@ -24,9 +25,10 @@ from trainer.precision import backend as backends
 from trainer.precision import policy
 from trainer.precision.machine import look
 from trainer.precision.policy import Resolved
+from trainer.run.chance import seed
 from trainer.run.folder import CHECKPOINTS
 from trainer.run.journal import Journal
-from trainer.run.state import State, seed
+from trainer.run.state import State
 
 COMPUTE = {"fp32": torch.float32, "fp16": torch.float16}  # all others compute attention in bf16
 
@@ -91,6 +93,10 @@ class Job:
     source: Source
     state: State
     journal: Journal
+    saver: Saver
+    attempts: int = 0  # saves that were tried, the same number on all ranks
+    good: int = -1  # the step whose checkpoint is known to be whole; on rank 0
+    parent: dict[str, Any] | None = None  # name and manifest hash of the checkpoint before, on rank 0
 
     @property
     def checkpoints(self) -> Path:
@@ -125,7 +131,8 @@ def make(config: Config, folder: Path, world: World, work: Work, journal: Journa
     engine = parallel.build(config, precision, world, factory(config, precision, choice, work))
     seed(config.train.seed, world.rank)
     state = State(engine, world)
-    return Job(config, folder, world, precision, choice, Plan(config), work, source, state, journal)
+    saver = Saver(world.rank, world.size, config.checkpoint.asynchronous)
+    return Job(config, folder, world, precision, choice, Plan(config), work, source, state, journal, saver)
 
 
 def factory(config: Config, precision: Resolved, choice: attention.Choice, work: Work) -> Callable[[], nn.Module]:
@@ -158,33 +165,38 @@ def deterministic(config: Config) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def refuse_other(then: dict[str, Any], now: dict[str, Any], where: Path) -> None:
-    """Raises TrainerError when a run of another identity lies in this folder; names every difference."""
+def refuse_other(then: dict[str, Any], now: dict[str, Any], where: Path, allow: Collection[str] = ()) -> None:
+    """Raises TrainerError when a run of another identity lies in this folder; names every difference.
+
+    allow: sections that may differ.
+    """
     changed = [
         "data.path was another text"
         if (section, key) == ("data", "identity")
         else f"{section}.{key} was {then.get(section, {}).get(key)}, is {value}"
         for section, values in now.items()
+        if section not in allow
         for key, value in values.items()
         if then.get(section, {}).get(key) != value
     ]
     if changed:
-        raise TrainerError(f"{where} holds another run: {'; '.join(changed)}", "give the old values, or another --run")
+        hint = "give the old values, another --run, or --allow-change SECTION"
+        raise TrainerError(f"{where} holds another run: {'; '.join(changed)}", hint)
 
 
-def identity(job: Job) -> dict[str, Any]:
+def identity(config: Config, data: str) -> dict[str, Any]:
     """What must not change between two attempts at one run, or the losses would not be one run's.
 
-    Not in it: steps, limits, logging; the attention kernel, micro-batch and number of ranks, which change the losses
-    by rounding only.
+    data: the identity of the source. Not in it: steps, limits, logging; the attention kernel, micro-batch and number of
+    ranks, which change the losses by rounding only.
     """
-    values = job.config.to_json()
+    values = config.to_json()
     model = {key: value for key, value in values["model"].items() if key not in ("attention", "depth")}
-    horizon = {} if job.config.optim.decay_steps else {"steps": job.config.train.steps}
+    horizon = {} if config.optim.decay_steps else {"steps": config.train.steps}
     return {
         "model": model,
         "optim": values["optim"],
-        "data": {"identity": job.source.identity, "shuffle_shards": values["data"]["shuffle_shards"]},
+        "data": {"identity": data, "shuffle_shards": values["data"]["shuffle_shards"]},
         "train": {**{key: values["train"][key] for key in ("batch", "seed")}, **horizon},
         "curriculum": {"stages": [{**stage, "micro_batch": 0} for stage in values["curriculum"]]},
     }

@@ -117,9 +117,14 @@ class Journal:
                 self.warn(warning)
 
     def sync(self) -> None:
-        """Everything that was said reaches the disk."""
+        """Everything that was said reaches the disk. May be called from another thread."""
         if self.first:
             self._training.sync()
+
+    def position(self) -> dict[str, int]:
+        """Bytes of each metrics file as of now."""
+        lines = (self._training, self._performance) if self.first else ()
+        return {one.path.name: one.path.stat().st_size for one in lines if one.path.exists()}
 
     def close(self) -> None:
         """Ends threads and closes the files; never raises."""

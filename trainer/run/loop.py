@@ -24,29 +24,31 @@ from trainer.metrics.performance import Meter
 from trainer.optim import fit
 from trainer.optim.schedule import scale
 from trainer.parallel.world import World, join
-from trainer.run import announce, checkpoint, ends, micro, validation
+from trainer.run import announce, ends, micro, save, validation
 from trainer.run.corpus import Corpus
 from trainer.run.folder import owned
 from trainer.run.guards import APPLY, ROLLBACK, SKIP, STOP, Verdict, judge
 from trainer.run.job import Job, Work, make
 from trainer.run.journal import Journal
-from trainer.run.save import newest_good, resume, save
+from trainer.run.restore import newest_good, resume, take
+from trainer.run.resumption import Resume
 from trainer.run.stop import StopRequest
 
 FP16_SKIPS = 20  # overflows in a row that a loss scale may need to come down from 2**16
 
 
-def train(config: Config, folder: Path, stop: StopRequest, work: Work | None = None) -> int:
+def train(config: Config, folder: Path, stop: StopRequest, work: Work | None = None, wish: Resume | None = None) -> int:
     """Trains to the end that comes first, from the newest good checkpoint in `folder` if there is one.
 
-    work: what to train on; None: pretraining on data.path. Returns the exit code: 0 done, 75 stopped and resumable.
-    Raises TrainerError. Called by every rank; an error of one rank that the others do not share ends the process.
+    work: what to train on; None: pretraining on data.path. wish: how to resume. Returns the exit code: 0 done, 75
+    stopped and resumable. Raises TrainerError. Called by every rank; an error of one rank that the others do not share
+    ends the process.
     """
     world = join(config)
     try:
         with owned(folder) if world.first else nullcontext():
             world.same(json.dumps(config.to_json(), sort_keys=True))
-            code = _attempt(config, folder, stop, world, work)
+            code = _attempt(config, folder, stop, world, work, wish or Resume())
         world.leave()
         return code
     except TrainerError as error:
@@ -61,15 +63,16 @@ def train(config: Config, folder: Path, stop: StopRequest, work: Work | None = N
         world.abort(OUTSIDE_FAILED)
 
 
-def _attempt(config: Config, folder: Path, stop: StopRequest, world: World, work: Work | None) -> int:
+def _attempt(config: Config, folder: Path, stop: StopRequest, world: World, work: Work | None, wish: Resume) -> int:
     journal = Journal(config, folder, world.first, world.size)
     try:
         job = make(config, folder, world, work or Corpus(config, folder / "shards"), journal)
         try:
-            resumed = resume(job)
+            resumed = resume(job, wish)
             announce.announce(job, resumed)
             return Loop(job, stop).run()
         finally:
+            job.saver.close()
             job.source.close()
             job.work.close()
             job.state.engine.close()
@@ -91,7 +94,7 @@ class Loop:
         self.meter: Meter = announce.meter(job)
         self.pairs: Any = job.work.validation(job.config) if job.config.evaluate.every else None
         self.length = 0
-        self.saved = job.state.progress.step if checkpoint.found(job.checkpoints) else -1
+        self.saved = job.state.progress.step if job.parent is not None else -1
         self.proved = False  # that FP8 layers really compute in FP8
         if job.config.train.compile:
             micro.compile_model(job)
@@ -109,6 +112,7 @@ class Loop:
             progress = job.state.progress
         if self.saved != progress.step:
             self._save()
+        save.finish(job)
         job.journal.add("stop", step=progress.step, reason=end.reason)
         later = (
             "; the same command resumes" if end.exit_code else f", {progress.tokens} tokens, run folder {job.folder}"
@@ -140,6 +144,8 @@ class Loop:
         loss = float(total) / tokens if tokens else math.nan
         verdict = self._judge(loss, norm, tokens)
         rate = scale(progress.step, job.config.optim, job.config.train.steps)
+        with self.meter.part("save"):
+            job.saver.settle()  # the copy of the last save reads what the step is about to change
         with self.meter.part("optimizer"):
             if verdict.action == APPLY:
                 engine.step(rate)
@@ -237,6 +243,7 @@ class Loop:
     def _between(self) -> None:
         """What is due after a step: an evaluation, a checkpoint."""
         job, progress = self.job, self.job.state.progress
+        save.tell(job)
         best = False
         if self.pairs is not None and progress.step % job.config.evaluate.every == 0:
             with self.meter.part("evaluate"):
@@ -247,13 +254,14 @@ class Loop:
 
     def _save(self, best: bool = False) -> None:
         with self.meter.part("save"):
-            save(self.job, best)
-        self.saved = self.job.state.progress.step
+            if save.save(self.job, best):
+                self.saved = self.job.state.progress.step
 
     def _roll_back(self) -> None:
         """To the newest checkpoint, with the data behind the step that went wrong."""
         job = self.job
         bad, watch = job.state.progress, job.state.progress.watch
+        save.wait(job)
         newest = newest_good(job)
         if newest is None:
             raise TrainerError(
@@ -261,7 +269,7 @@ class Loop:
                 "set checkpoint.every lower, or optim.lr",
                 CHECK_FAILED,
             )
-        job.state.read(newest)
+        take(job, newest)
         progress = job.state.progress
         progress.samples = bad.samples + job.config.train.batch
         progress.watch.rollbacks, progress.watch.skipped = watch.rollbacks, watch.skipped

@@ -1,91 +1,150 @@
-"""Saving and resuming with all ranks: rank 0 makes, seals and names the folder, every rank writes its part."""
+"""Saving with all ranks: what the loop calls. The writing itself goes on beside the training (checkpoint/saver.py)."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from trainer.checkpoint import folder, manifest, publish, space, verify
+from trainer.checkpoint.publish import Rules
+from trainer.checkpoint.saver import Wish
+from trainer.errors import OUTSIDE_FAILED, TrainerError
+from trainer.run.job import Job, identity
+from trainer.run.lineage import lineage
 
-from trainer.errors import TrainerError
-from trainer.precision.policy import Resolved, changed
-from trainer.run import checkpoint
-from trainer.run.checkpoint import BEST, POINTER
-from trainer.run.job import Job, identity, refuse_other
-
-
-def save(job: Job, best: bool = False) -> None:
-    """Makes the checkpoint of this step; best: it is also the one with the lowest validation loss. Collective."""
-    began = time.monotonic()
-    progress, world, root = job.state.progress, job.world, job.checkpoints
-    job.journal.sync()
-    progress.dollars = job.dollars
-    with checkpoint.explained(root, progress.step):
-        staging = checkpoint.stage(root, progress.step) if world.first else None
-        staging = world.broadcast(staging)
-        if staging is not None:
-            job.state.write(staging)
-            world.barrier()
-        if world.first:
-            named = checkpoint.name_of(progress.step)
-            if best:
-                keep_best = named
-            else:
-                pointed = checkpoint.pointed(root, BEST)
-                keep_best = pointed.name if pointed else ""
-            pointers = (BEST, POINTER) if best else (POINTER,)
-            kept = frozenset({keep_best} - {""})
-            checkpoint.publish(root, progress.step, staging, facts(job), job.config.checkpoint.keep, kept, pointers)
-    world.barrier()
-    seconds = round(time.monotonic() - began, 6)
-    job.journal.add("save", step=progress.step, checkpoint=checkpoint.name_of(progress.step), stall=seconds)
+RESERVE = 64 << 20  # bytes left to logs and whatever else writes on that disk
+ROOMY = 1.02  # headers, manifest, generators
 
 
-def resume(job: Job) -> bool:
-    """Takes over the newest good checkpoint of the folder, if there is one. Collective.
+def save(job: Job, best: bool = False) -> bool:
+    """Begins the checkpoint of this step; whether there is or will be one. Collective.
 
-    Raises TrainerError when the folder holds another run, or one in another precision.
+    best: it is also the one with the lowest validation loss. A save in flight is waited for first. Where there is no
+    room on the disk nothing is begun: that is told, and training goes on.
     """
+    began = time.monotonic()
+    wait(job)
+    pieces = job.state.pieces()
+    pointers = (folder.BEST, folder.LATEST) if best else (folder.LATEST,)
+    job.attempts += 1
+    staging = job.world.broadcast(_staging(job, pieces, pointers) if job.world.first else None)
+    if not isinstance(staging, Path):
+        return bool(staging)
+    progress = job.state.progress
+    wish = Wish(progress.step, staging, pieces, job.state.random())
     if job.world.first:
-        checkpoint.sweep(job.checkpoints)
-    newest = newest_good(job)
-    if newest is None:
-        if job.world.first and checkpoint.found(job.checkpoints):
-            job.journal.warn("no checkpoint of this run is good; starting from step 0")
-        return False
-    manifest = checkpoint.manifest(newest)
-    refuse_other(manifest["identity"], identity(job), job.folder)
-    differences = changed(Resolved.from_json(manifest["precision"]), job.precision)
-    if differences:
-        hint = "give the old precision.*, or another --run folder"
-        raise TrainerError(f"{job.folder} was trained in another precision: {'; '.join(differences)}", hint)
-    job.state.read(newest)
-    job.journal.say(f"resuming from {newest.name}")
+        progress.dollars = job.dollars
+        wish = replace(wish, facts=facts(job), pointers=pointers, rules=rules(job), before=job.journal.sync)
+    job.saver.begin(wish, time.monotonic() - began)
     return True
 
 
-def newest_good(job: Job) -> Path | None:
-    """The newest checkpoint whose every byte is as written, as rank 0 finds it; collective."""
-    newest = checkpoint.newest_good(job.checkpoints, job.journal.warn) if job.world.first else None
-    job.world.barrier()  # checking all of a checkpoint takes longer than a collective may
-    found: Path | None = job.world.broadcast(newest)
-    return found
+def wait(job: Job) -> None:
+    """Returns when no save is in flight on any rank, and tells what became of the last one. Collective."""
+    job.saver.wait()
+    if job.attempts:
+        job.world.barrier()  # rank 0 reads all of a checkpoint back; a collective may not take that long
+    tell(job)
+
+
+def tell(job: Job) -> None:
+    """What became of the last save, once it is known, for people and for the metrics."""
+    outcome = job.saver.outcome()
+    if outcome is None or not job.world.first:
+        return
+    name = folder.name_of(outcome.step)
+    seconds = {"stall": round(outcome.stall, 6), "seconds": round(outcome.seconds, 6)}
+    done = outcome.published
+    if outcome.error is not None or done is None:
+        job.journal.add("save", step=outcome.step, error=outcome.error, **seconds)
+        hint = "make room or mend the disk; training goes on, the next save tries again"
+        job.journal.warn(f"cannot save the checkpoint of step {outcome.step}: {outcome.error}; {hint}")
+        return
+    job.journal.add("save", step=outcome.step, checkpoint=name, bytes=done.bytes, **seconds, dropped=done.dropped)
+    job.parent, job.good = {"checkpoint": name, "sha256": done.sha256}, outcome.step
+    if done.fault is not None:
+        job.journal.warn(f"{name} does not read back as it was written ({done.fault}); no older checkpoint is dropped")
+
+
+def finish(job: Job) -> None:
+    """The checkpoint of the last step is on the disk when this returns. Collective; a save that failed is tried again.
+
+    Raises TrainerError on every rank when there is none: what was there before is still there.
+    """
+    step = job.state.progress.step
+    for _ in range(2):
+        wait(job)
+        if job.world.broadcast(job.good == step):
+            return
+        if not save(job):
+            break
+    wait(job)
+    if job.world.broadcast(job.good == step):
+        return
+    newest = folder.pointed(job.checkpoints, folder.LATEST)
+    left = f"{newest.name} is there" if newest else "there is no checkpoint of this run"
+    raise TrainerError(
+        f"cannot save the checkpoint of step {step} in {job.checkpoints}; {left}",
+        "make room or mend the disk, then run the same command again",
+        OUTSIDE_FAILED,
+    )
 
 
 def facts(job: Job) -> dict[str, Any]:
     """What the manifest says beside its files."""
     progress = job.state.progress
     return {
-        "identity": identity(job),
+        **job.state.facts(),
+        "stage": job.plan.at(progress.step)[0],
+        "identity": identity(job.config, job.source.identity),
         "precision": job.precision.to_json(),
-        "engine": job.state.engine.kind,
-        "zero": job.state.engine.stage,
-        "world": job.world.size,
         "parameters": job.state.engine.parameters,
-        "tokens": progress.tokens,
-        "samples": progress.samples,
-        "best": {"loss": progress.best_loss, "step": progress.best_step},
-        "torch": torch.__version__,
         "config": job.config.to_json(),
+        "metrics": job.journal.position(),
+        "lineage": lineage(job.source.identity, job.world, job.parent),
     }
+
+
+def rules(job: Job) -> Rules:
+    """What retention keeps."""
+    asked = job.config.checkpoint
+    return Rules(asked.keep, asked.keep_every, asked.require_remote)
+
+
+def _staging(job: Job, pieces: Any, pointers: tuple[str, ...]) -> Path | bool:
+    """A fresh name for the staging folder; True when a good checkpoint of this step is there; False without room."""
+    root, step = job.checkpoints, job.state.progress.step
+    target = root / folder.name_of(step)
+    try:
+        if target.exists() and verify.fault(target) is None and manifest.resumable(manifest.read(target)):
+            for pointer in pointers:
+                folder.point(root, pointer, target.name)
+            job.good = step
+            return True
+        root.mkdir(parents=True, exist_ok=True)
+        needed = int(ROOMY * job.world.size * sum(piece.tensor.nbytes for piece in pieces)) + (1 << 20)
+        short = _make_room(job, needed)
+    except OSError as error:
+        short = f"{root}: {error.strerror}"
+    if short is None:
+        return root / f".staging-{target.name}-{job.attempts}"
+    job.journal.add("save", step=step, error=short)
+    job.journal.warn(f"no checkpoint of step {step}: {short}; saving pauses until there is room, training goes on")
+    return False
+
+
+def _make_room(job: Job, needed: int) -> str | None:
+    """Why a save of so many bytes does not fit, after dropping what the next tidying would drop anyway."""
+    root, asked = job.checkpoints, job.config.checkpoint
+    if space.check(root, needed, RESERVE) is None:
+        return None
+    sizes = {folder.step_of(path.name) or 0: space.taken(path) for path in folder.found(root)}
+    newest = verify.newest_good(root, job.journal.warn)
+    stays = publish.protected(root, rules(job), {folder.step_of(newest.name) or 0} if newest else set(sizes))
+    free = space.free(root)
+    for step in space.early(list(sizes), sizes, needed + RESERVE, free, asked.keep, asked.keep_every, stays):
+        folder.discard(root / folder.name_of(step))
+        job.journal.say(f"dropped {folder.name_of(step)} before the next is there: the disk is nearly full")
+    return space.check(root, needed, RESERVE)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from trainer.errors import TrainerError
+from trainer.checkpoint import manifest
+from trainer.checkpoint.piece import BUFFER, Piece
+from trainer.checkpoint.tensors import Checkpoint
 from trainer.parallel.engine import Engine
 from trainer.parallel.world import World
+from trainer.run import chance
 from trainer.run.guards import Watch
-
-FORMAT = 2
-PROGRESS = "progress.json"
-APART = 1_000_003  # between the seeds of two steps: more than there are ranks
 
 
 @dataclass
@@ -34,60 +30,57 @@ class Progress:
     micro: dict[str, int] = field(default_factory=dict)  # what was measured for -> windows
     watch: Watch = field(default_factory=Watch)
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Progress:
+        """What `asdict` gave."""
+        return cls(**{**content, "watch": Watch(**content["watch"])})
+
 
 @dataclass
 class State:
-    """The engine (model, optimizer, loss scale), the progress, and the random generators of torch and Python."""
+    """The engine (model, optimizer, loss scale), the progress, and the random generators."""
 
     engine: Engine
     world: World
     progress: Progress = field(default_factory=Progress)
 
-    def write(self, folder: Path) -> None:
-        """Writes into an existing folder that all ranks see; collective."""
-        self.engine.write(folder)
-        torch.save(_random_states(self._cuda), folder / f"random-{self.world.rank:05d}.pt")
-        if self.world.first:
-            content = {"format": FORMAT, "world": self.world.size, **asdict(self.progress)}
-            (folder / PROGRESS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    def pieces(self) -> list[Piece]:
+        """This rank's tensors for a checkpoint: live, but for the model's buffers. Not collective."""
+        buffers = self.engine.buffers()
+        own = [Piece(BUFFER, name, tuple(value.shape), 0, value.flatten()) for name, value in buffers.items()]
+        return [*self.engine.pieces(), *own]
 
-    def read(self, folder: Path) -> None:
-        """Takes over everything from a folder made by `write`, the random generators included; collective.
+    def random(self) -> bytes:
+        """This rank's generators, as the checkpoint's file of them."""
+        return chance.dump(self._cuda)
 
-        Raises TrainerError when the folder belongs to another kind of model, world size or format.
+    def facts(self) -> dict[str, Any]:
+        """What the manifest keeps of the state; equal on all ranks."""
+        progress, engine = self.progress, self.engine
+        return {
+            "samples": progress.samples,
+            "tokens": progress.tokens,
+            "best": {"loss": progress.best_loss, "step": progress.best_step},
+            "progress": asdict(progress),
+            "engine": {"kind": engine.kind, "zero": engine.stage, "world": self.world.size, **engine.small()},
+            "random": self.world.size,
+        }
+
+    def read(self, folder: Path, optimizer: bool = True) -> None:
+        """Takes over everything from a verified checkpoint, the random generators included; collective.
+
+        optimizer: False begins its state anew, for another kind of optimizer. Raises TrainerError when the
+        checkpoint belongs to another model.
         """
-        content = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        if content.pop("format") != FORMAT:
-            raise TrainerError(f"{folder} has another checkpoint format", "resume it with the trainer that made it")
-        world = content.pop("world")
-        self.engine.read(folder)
-        self.progress = Progress(**{**content, "watch": Watch(**content["watch"])})
-        own = folder / f"random-{self.world.rank:05d}.pt"
-        if world == self.world.size and own.exists():
-            _set_random_states(torch.load(own, map_location="cpu", weights_only=True), self._cuda)
-        else:  # not those of the run's first steps again
-            seed(torch.initial_seed() + APART * self.progress.step, 0)
+        content = manifest.read(folder)
+        stored = Checkpoint(folder)
+        self.engine.fill(stored if optimizer else stored.without_optimizer(), content["engine"])
+        self.progress = Progress.from_json(content["progress"])
+        if content["random"] == self.world.size:
+            chance.restore((folder / chance.file_of(self.world.rank)).read_bytes(), self._cuda)
+        else:
+            chance.renew(self.progress.step)
 
     @property
     def _cuda(self) -> bool:
         return bool(self.world.device.type == "cuda")
-
-
-def seed(number: int, rank: int) -> None:
-    """Seeds Python and torch; rank 0 draws what a single process would, the others draw something else."""
-    random.seed(number + rank)
-    torch.manual_seed(number + rank)
-
-
-def _random_states(cuda: bool) -> dict[str, Any]:
-    """cuda: training is on a GPU; asking one that is there but not in use would open it."""
-    own = torch.cuda.get_rng_state() if cuda else None
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": own}
-
-
-def _set_random_states(states: dict[str, Any], cuda: bool) -> None:
-    version, inner, gauss = states["python"]
-    random.setstate((version, tuple(inner), gauss))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and cuda:
-        torch.cuda.set_rng_state(states["cuda"])

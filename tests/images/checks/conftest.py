@@ -141,7 +141,7 @@ class Workshop:
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             pins.append(Pin(name, version, path.name, sha256, path.stat().st_size))
             paths[path.name] = path
-        texts = {f"{BIN}/{script}": PROGRAM for script in ("entrypoint", "train", "healthcheck")}
+        texts = {f"{BIN}/{script}": PROGRAM for script in ("entrypoint", "run", "train", "healthcheck")}
         texts |= {f"{HOME}/profile.json": json.dumps({"volume": "/workspace"}), **(scripts or {})}
         rendered = tuple(
             sources.render(target, target, text, 0o755 if f"{BIN}/" in target else 0o644)
@@ -156,7 +156,7 @@ class Workshop:
         settings: dict[str, Any] = {
             "env": (("STOKER_PROFILE", "cpu"),),
             "entrypoint": (f"/{BIN}/entrypoint", *entrypoint),
-            "cmd": (f"/{BIN}/train",),
+            "cmd": (f"/{BIN}/run",),
             "labels": tuple(sorted(labels.items())),
             **config,
         }

@@ -27,10 +27,10 @@ def model_of(torch):
 @pytest.fixture
 def make_run(tmp_path, model_of):
     """(run folder, model) of a shape: config.json, tokenizer/, one checkpoint a step, and the pointers."""
+    from tests.trainer.checkpoint import made
     from trainer.config import Config
     from trainer.data.tokenizers.bytewise import Bytes
     from trainer.parallel import weights
-    from trainer.run import checkpoint
 
     def make(shape, tokenizer=None, steps=(5,), name="run") -> tuple[Path, object]:
         run, config = tmp_path / name, Config(model=shape)
@@ -38,9 +38,8 @@ def make_run(tmp_path, model_of):
         for step in steps:
             model = model_of(shape, seed=step)
             values = {key: value.detach().clone() for key, value in weights.named(model).items()}
-            facts = {"tokens": step * 100, "engine": "ddp", "zero": 0, "world": 1}
-            write = lambda folder, kept=values: weights.save(folder / "model.pt", kept, {})  # noqa: E731
-            checkpoint.save(run / "checkpoints", step, write, facts, keep=9)
+            facts = {"tokens": step * 100, "engine": {"kind": "ddp", "zero": 0, "world": 1}}
+            made.publish_tensors(run / "checkpoints", step, values, facts)
         (run / "config.json").write_text(json.dumps(config.to_json()))
         (tokenizer or Bytes()).save(run / "tokenizer")
         return run, model

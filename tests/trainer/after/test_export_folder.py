@@ -83,10 +83,10 @@ def test_the_checkpoint_that_is_asked_for_is_the_one_exported(torch, make_run, s
     from safetensors.torch import load_file
 
     from trainer.after.export import export
-    from trainer.run import checkpoint
+    from trainer.checkpoint import folder
 
     run, newest = make_run(shape(), steps=(3, 8))
-    checkpoint.point(run / "checkpoints", "best", "step-00000003")
+    folder.point(run / "checkpoints", "best", "step-00000003")
     firsts = []
     for which in ("latest", "best", "3"):
         export(run, tmp_path / which, which)

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+WEIGHTS = "weights-00000-00.safetensors"
+
 
 def test_a_run_tells_its_shape_its_checkpoints_and_where_it_stands(make_run, shape):
     from trainer.after.inspect import inspect
@@ -21,7 +23,7 @@ def test_a_run_tells_its_shape_its_checkpoints_and_where_it_stands(make_run, sha
     assert report["parameters"]["total"] == sum(parameter.numel() for parameter in model.parameters())
     assert [row["checkpoint"] for row in report["checkpoints"]] == ["step-00000002", "step-00000011"]
     assert report["checkpoints"][1]["pointers"] == ["latest"]
-    assert (report["step"], report["tokens"], report["engine"], report["world"]) == (11, 1100, "ddp", 1)
+    assert (report["step"], report["tokens"], report["engine"]["kind"]) == (11, 1100, "ddp")
     assert report["losses"]["train"] == {"step": 11, "loss": 3.25}
     assert report["losses"]["validation"]["val_loss"] == 3.5
     assert report["tokenizer"] == {"kind": "bytes", "name": "bytes", "vocab": 256, "eot": None}
@@ -30,13 +32,13 @@ def test_a_run_tells_its_shape_its_checkpoints_and_where_it_stands(make_run, sha
 
 @pytest.mark.parametrize(
     ("damage", "state"),
-    [("byte", "model.pt has another sha256"), ("short", "model.pt has"), ("gone", "model.pt: No such file")],
+    [("byte", f"{WEIGHTS} has another sha256"), ("short", f"{WEIGHTS} has"), ("gone", f"{WEIGHTS}: No such file")],
 )
 def test_damage_is_named(make_run, shape, damage, state):
     from trainer.after.inspect import inspect
 
     run, _ = make_run(shape())
-    file = run / "checkpoints/step-00000005/model.pt"
+    file = run / "checkpoints/step-00000005/weights-00000-00.safetensors"
     content = bytearray(file.read_bytes())
     content[100] ^= 1
     if damage == "gone":
@@ -46,20 +48,20 @@ def test_damage_is_named(make_run, shape, damage, state):
     assert state in inspect(run)["damage"]
     report = inspect(file.parent)
     assert state in report["damage"]
-    assert next(row for row in report["files"] if row["file"] == "model.pt")["state"] != "whole"
+    assert next(row for row in report["files"] if row["file"] == "weights-00000-00.safetensors")["state"] != "whole"
 
 
 def test_quick_compares_sizes_only(make_run, shape):
     from trainer.after.inspect import inspect
 
     run, _ = make_run(shape())
-    file = run / "checkpoints/step-00000005/model.pt"
+    file = run / "checkpoints/step-00000005/weights-00000-00.safetensors"
     content = bytearray(file.read_bytes())
     content[100] ^= 1
     file.write_bytes(content)
     assert inspect(run, hashes=False)["damage"] is None
     file.write_bytes(content[:-1])
-    assert "model.pt" in inspect(run, hashes=False)["damage"]
+    assert "weights-00000-00.safetensors" in inspect(run, hashes=False)["damage"]
 
 
 def test_a_broken_manifest_or_config_does_not_end_the_look(make_run, shape):
@@ -111,6 +113,6 @@ def test_the_command_needs_no_torch_and_its_exit_code_tells_of_damage(trainer, m
     assert (done.returncode, json.loads(done.stdout)["step"]) == (0, 5), done.stderr
     refused = trainer("inspect", str(run), "--tensors", **path)
     assert (refused.returncode, "pip install torch" in refused.stderr) == (3, True), refused.stderr
-    (run / "checkpoints/step-00000005/model.pt").write_bytes(b"")
+    (run / "checkpoints/step-00000005/weights-00000-00.safetensors").write_bytes(b"")
     damaged = trainer("inspect", str(run), **path)
-    assert (damaged.returncode, "model.pt has 0 bytes" in damaged.stdout) == (1, True)
+    assert (damaged.returncode, "weights-00000-00.safetensors has 0 bytes" in damaged.stdout) == (1, True)

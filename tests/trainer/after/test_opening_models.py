@@ -51,22 +51,14 @@ def test_one_changed_byte_names_the_file_and_a_checkpoint_that_is_good(make_run,
     from trainer.after.source import open_model
 
     run, _ = make_run(shape(), steps=(2, 11))
-    file = run / "checkpoints/step-00000011/model.pt"
+    file = run / "checkpoints/step-00000011/weights-00000-00.safetensors"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(TrainerError, match=r"damaged: model\.pt has another sha256") as refused:
+    with pytest.raises(TrainerError, match=r"damaged: weights-00000-00\.safetensors has another sha256") as refused:
         open_model(run)
     assert "--checkpoint 2" in refused.value.next_step
     assert open_model(run, "2", device="cpu").facts["step"] == 2
-
-
-def test_a_file_that_no_manifest_protects_and_is_no_model_is_named(make_run, shape, tmp_path):
-    from trainer.after.source import load
-
-    (tmp_path / "model.pt").write_bytes(b"not a zip file")
-    with pytest.raises(TrainerError, match=r"model\.pt cannot be loaded"):
-        load(tmp_path / "model.pt")
 
 
 def test_folders_that_are_none_of_ours_are_refused(tmp_path):

@@ -7,7 +7,9 @@ import json
 import pytest
 
 PARTS = ["data", "data prepare", "data show", "data verify", "presets", "train", "progress", "eval", "sample", "sft",
-         "export", "inspect", "bench", "environment", "preflight", "shell", "health", "smoke"]  # fmt: skip
+         "export", "inspect", "bench", "checkpoints", "checkpoints list", "checkpoints verify", "checkpoints best",
+         "checkpoints prune", "checkpoints pull", "checkpoints export", "checkpoints diff", "environment", "preflight",
+         "shell", "health", "smoke"]  # fmt: skip
 
 
 @pytest.fixture

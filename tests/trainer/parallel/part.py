@@ -12,11 +12,12 @@ import json
 import math
 import os
 import sys
-import tempfile
+import threading
 from pathlib import Path
 
 import torch
 
+from tests.trainer.parallel.gathered import Gathered, collect, keep, kept
 from trainer.config import Config, Model, Optim, Parallel, Train
 from trainer.errors import TrainerError
 from trainer.model.gpt import GPT
@@ -164,35 +165,122 @@ def train(engine, world: World, steps: range) -> dict:
 
 
 def _losses(engine, world, job):
-    before = engine.full_parameters()
+    before = collect(engine, world).weights()
     result = train(engine, world, range(STEPS))
     inputs, targets = batch(99)
     engine.model.eval()
     with torch.no_grad():
         result["evaluation"] = float(engine.model(inputs, targets)) / TOKENS
     engine.model.train()
-    after = engine.full_parameters()
+    after = collect(engine, world).weights()
     result["later"] = train(engine, world, range(STEPS, STEPS + 1))["losses"]
     return {**result, "before": before, "after": after, "parameters": engine.parameters, "scale": engine.loss_scale}
 
 
+def fresh(engine, world) -> dict:
+    """Three steps from a checkpoint without optimizer state, by the engine that wrote it and has gone on since."""
+    stored, small = collect(engine, world), engine.small()
+    straight = train(engine, world, range(3))
+    end = collect(engine, world)
+    engine.fill(stored, small)
+    back = collect(engine, world)
+    again = train(engine, world, range(3))
+    return {"start": (stored, small), "straight": straight, "again": again, "kinds": [stored.kinds(), back.kinds()],
+            "same": back.same(stored) and end.same(collect(engine, world))}  # fmt: skip
+
+
+def live(engine, world) -> dict:
+    """Whether pieces change within forward, backward, norm and evaluation, read all the time by another thread; whether
+    they do in a step; whether they do in a step that is dropped."""
+    pieces = engine.pieces()
+    now = [piece.tensor.clone() for piece in pieces]
+    odd, stop = [], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            odd.extend(piece.kind for piece, still in zip(pieces, same(), strict=True) if not still)
+            stop.wait(0.001)
+
+    def same():
+        return [torch.equal(piece.tensor, was) for piece, was in zip(pieces, now, strict=True)]
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    for step in (1, 2):
+        gradient(engine, world, step, math.nan if step == 2 else 1.0)
+        engine.norm()
+        with torch.no_grad():
+            engine.model(*batch(99))
+        if step == 1:
+            stop.set()
+            thread.join()
+            before = same()
+            engine.step(1.0)
+            after = same()
+            now = [piece.tensor.clone() for piece in pieces]
+        else:
+            engine.drop()
+    later = engine.pieces()
+    places = [[(p.kind, p.name, p.begin, p.end, p.tensor.data_ptr()) for p in found] for found in (pieces, later)]
+    elements = sum(piece.tensor.numel() for piece in pieces if piece.kind == "weight")
+    return {"odd": odd, "before": before, "after": after, "dropped": same(), "places": places,
+            "elements": world.gather(elements)}  # fmt: skip
+
+
+def foreign(engine, world) -> dict:
+    """Fills from checkpoints of other models and optimizers: the errors' words, and whether anything changed."""
+    stored, small = collect(engine, world), engine.small()
+    lacking = {key: value for key, value in stored.tensors.items() if key[1] != "norm.weight"}
+    shaped = {**stored.tensors, ("weight", "norm.weight"): torch.zeros(7)}
+    muon = {key: value for key, value in stored.tensors.items() if key[0] == "weight"}
+    muon["momentum", "norm.weight"] = stored.tensors["weight", "norm.weight"]
+    words = []
+    for tensors in (lacking, shaped, muon):
+        try:
+            engine.fill(Gathered(tensors), small)
+        except TrainerError as error:
+            words.append([error.what, error.next_step, error.exit_code])
+    return {"words": words, "same": stored.same(collect(engine, world))}
+
+
 def _resume(engine, world, job):
-    """Two steps, a save, two steps; then the same two again by a new engine, and by the old one."""
-    folder = Path(world.broadcast(tempfile.mkdtemp()))
+    """Two steps, a save, two steps; then the same two again by a new engine, and by the old one, twice: it goes back
+    with a gradient that waits for its step, and with one that is only begun."""
+    seen = {"fresh": fresh(engine, world)}
+    engine.fill(*seen["fresh"].pop("start"))
     train(engine, world, range(2))
-    engine.write(folder)
-    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    stored, small = collect(engine, world), engine.small()
     straight = train(engine, world, range(2, 4))
+    ends = [collect(engine, world)]
     again = build(job, world)
-    again.read(folder)
-    resumed = train(again, world, range(2, 4))
-    end = again.full_parameters()
+    again.fill(stored, json.loads(json.dumps(small)))
+    same = stored.same(collect(again, world)) and again.small() == small
+    resumed = [train(again, world, range(2, 4))]
+    ends.append(collect(again, world))
+    steps = [engine.step_number, again.step_number]
     again.close()
-    engine.read(folder)
-    rolled = train(engine, world, range(2, 4))
-    ends = [engine.full_parameters(), end]
-    return {"straight": straight, "resumed": resumed, "rolled": rolled, "files": files, "ends": ends,
-            "steps": [engine.step_number, again.step_number]}  # fmt: skip
+    for begun in (lambda: (gradient(engine, world, 9), engine.norm()), lambda: engine.micro(*batch(9), 1.0, False)):
+        begun()
+        engine.fill(stored, small)
+        same = same and stored.same(collect(engine, world)) and engine.small() == small
+        resumed.append(train(engine, world, range(2, 4)))
+        ends.append(collect(engine, world))
+    seen |= {"live": live(engine, world), "foreign": foreign(engine, world)}
+    return {**seen, "straight": straight, "resumed": resumed, "same": same, "kinds": stored.kinds(), "steps": steps,
+            "ends": [ends[0].same(end) for end in ends[1:]]}  # fmt: skip
+
+
+def _hop(engine, world, job):
+    """Takes up another launch's checkpoint, goes on, and leaves one of its own."""
+    result = {}
+    if "source" in job:
+        stored, small = kept(Path(job["source"]))
+        engine.fill(stored, small)
+        result = {"same": stored.same(collect(engine, world)), "small": [small, engine.small()]}
+    result |= train(engine, world, range(*job["steps"]))
+    if "target" in job:
+        keep(collect(engine, world), engine.small(), Path(job["target"]), world)
+    return result
 
 
 def _broken(engine, world, job):
@@ -201,15 +289,15 @@ def _broken(engine, world, job):
     straight = train(twin, world, range(3))
     twin.close()
     first = train(engine, world, range(1))
-    before = engine.full_parameters()
+    before = collect(engine, world).weights()
     norms, same = [], []
     for poison in (math.nan, math.inf):
         for end in (lambda: engine.drop(), lambda: engine.step(1.0)):
             gradient(engine, world, 7, poison)
             norms.append(engine.norm())
             end()
-            after = engine.full_parameters()
-            same.append(after is None or all(torch.equal(before[name], after[name]) for name in before))
+            after = collect(engine, world).weights()
+            same.append(all(torch.equal(before[name], after[name]) for name in before))
     gradient(engine, world, 7)  # a healthy gradient that the guard does not like
     engine.drop()
     rest = train(engine, world, range(1, 3))
@@ -241,29 +329,6 @@ def _views(engine, world, job):
     return {"outside": outside}
 
 
-def _foreign(engine, world, job):
-    """Reads what another stage, engine or number of ranks wrote: the error's words."""
-    try:
-        engine.read(Path(job["folder"]))
-    except TrainerError as error:
-        return {"what": error.what, "next": error.next_step, "code": error.exit_code}
-    return {"what": ""}
-
-
-def _keep(engine, world, job):
-    """Saves for another launch."""
-    train(engine, world, range(2))
-    folder = Path(job["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    engine.write(folder)
-    return train(engine, world, range(2, 4))
-
-
-def _go_on(engine, world, job):
-    engine.read(Path(job["folder"]))
-    return train(engine, world, range(2, 4))
-
-
 def _contexts(engine, world, job):
     """In which steps the back end's context was entered, by training and by evaluating forwards."""
     train(engine, world, range(2))
@@ -277,9 +342,8 @@ def _fp8(engine, world, job):
     return {**train(engine, world, range(STEPS)), "active": engine.backend.active(engine.model)}
 
 
-ACTS = {"losses": _losses, "resume": _resume, "broken": _broken, "tried": _tried, "views": _views,
-        "foreign": _foreign, "keep": _keep, "go_on": _go_on,
-        "contexts": _contexts, "fp8": _fp8}  # fmt: skip
+ACTS = {"losses": _losses, "resume": _resume, "hop": _hop, "broken": _broken,
+        "tried": _tried, "views": _views, "contexts": _contexts, "fp8": _fp8}  # fmt: skip
 
 
 def main(result: str, jobs: str) -> None:

@@ -12,6 +12,8 @@ from trainer.errors import TrainerError
 
 torch = pytest.importorskip("torch")
 
+from tests.trainer.parallel.gathered import joined  # noqa: E402
+
 
 def config(zero: int, offload: str = "none", optim: str = "adamw", engine: str = "auto") -> Config:
     return Config(
@@ -113,50 +115,51 @@ def stepped(engine, seed: int = 0) -> float:
     return float(loss)
 
 
-def test_one_process_needs_no_group_and_resumes_bit_for_bit(tmp_path):
+def test_one_process_needs_no_group_and_resumes_bit_for_bit():
     engine, other = built(), built()
     stepped(engine)
-    engine.write(tmp_path)
+    stored, small = joined(engine.pieces()), engine.small()
     straight = [stepped(engine, seed) for seed in (1, 2)]
-    other.read(tmp_path)
+    other.fill(stored, small)
     assert [stepped(other, seed) for seed in (1, 2)] == straight
+    assert joined(other.pieces()).same(joined(engine.pieces()))
     assert other.step_number == 3
     assert not torch.distributed.is_initialized()
     engine.close()
 
 
-def test_model_pt_holds_fp32_parameters_under_canonical_names(tmp_path):
-    from trainer.parallel import weights
+def test_pieces_go_through_the_files_of_a_checkpoint(tmp_path):
+    from trainer.checkpoint import part, publish
+    from trainer.checkpoint.tensors import Checkpoint
 
+    engine, other = built(), built()
+    stepped(engine)
+    written = part.write(tmp_path / ".staging", 0, engine.pieces(), b"{}")
+    published = publish.publish(tmp_path / ".staging", 1, written, {}, [])
+    other.fill(Checkpoint(published.folder), engine.small())
+    assert joined(other.pieces()).same(joined(engine.pieces()))
+    assert [stepped(other, seed) for seed in (1, 2)] == [stepped(engine, seed) for seed in (1, 2)]
+
+
+def test_pieces_hold_fp32_parameters_under_canonical_names_and_before_the_first_step_nothing_else():
     engine = built()
-    engine.write(tmp_path)
-    stored, _ = weights.load(tmp_path / "model.pt")
-    assert stored.keys() == dict(engine.model.named_parameters()).keys()
-    assert {value.dtype for value in stored.values()} == {torch.float32}
-    assert sum(value.numel() for value in stored.values()) == engine.parameters
+    stored = joined(engine.pieces())
+    assert stored.names("weight") == {name: tuple(value.shape) for name, value in engine.model.named_parameters()}
+    assert stored.kinds() == {"weight"}
+    assert {value.dtype for value in stored.tensors.values()} == {torch.float32}
+    assert engine.small() == {"step": 0, "scaler": None}
+    stepped(engine)
+    assert joined(engine.pieces()).kinds() == {"weight", "exp_avg", "exp_avg_sq", "step"}
 
 
-def test_another_model_s_file_is_refused_by_name(tmp_path):
-    from trainer.parallel import weights
-
-    engine = built()
-    engine.write(tmp_path)
-    stored, others = weights.load(tmp_path / "model.pt")
-    del stored["norm.weight"]
-    weights.save(tmp_path / "model.pt", stored, others)
-    with pytest.raises(TrainerError, match=r"another model: 1 names differ, norm\.weight first"):
-        engine.read(tmp_path)
-
-
-def test_a_resume_takes_rates_and_decay_from_the_configuration(tmp_path):
+def test_a_resume_takes_rates_and_decay_from_the_configuration():
     engine = built()
     stepped(engine)
     for group in engine._optimizer.param_groups:
         group["weight_decay"], group["base_lr"] = 0.5, 9.0
-    engine.write(tmp_path)
     other = built()
     before = [(group["weight_decay"], group["base_lr"]) for group in other._optimizer.param_groups]
-    other.read(tmp_path)
+    other.fill(joined(engine.pieces()), engine.small())
     assert [(group["weight_decay"], group["base_lr"]) for group in other._optimizer.param_groups] == before
 
 

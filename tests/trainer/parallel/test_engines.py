@@ -36,52 +36,32 @@ ALONE = [
     *named(DDP, precision="bf16"),
     *named(DDP, STAGES[0], act="fp8", real=True, optim="muon"),
     *named(STAGES[2], act="contexts", precision="bf16"),
-    *named(DDP, act="go_on", folder="FOLDER/ddp"),
-    *named(STAGES[2], act="foreign", folder="FOLDER/zero"),
 ]
 FP32 = named(DDP, *STAGES, *OFFLOADED)
 UNTIED = named(DDP, STAGES[3], **LLAMA)
 BF16 = named(DDP, STAGES[0], STAGES[2], STAGES[3], OFFLOADED[0], precision="bf16")
 FP16 = named(DDP, STAGES[2], precision="fp16")
-RESUMED = named(DDP, *STAGES[1:], OFFLOADED[0], OFFLOADED[2], precision="bf16", act="resume")
 BROKEN = named(DDP, *STAGES, OFFLOADED[0], precision="bf16", act="broken")
 TRIED = named(DDP, STAGES[0], STAGES[1], STAGES[3], precision="bf16", act="tried")
 VIEWS = named(DDP, act="views")
 OVERFLOWN = named(DDP, OFFLOADED[0], precision="fp16", act="broken")
-KEPT = [*named(DDP, act="keep", folder="FOLDER/ddp"), *named(STAGES[2], act="keep", folder="FOLDER/zero")]
-FOREIGN = [
-    *named(STAGES[3], act="foreign", folder="FOLDER/zero"),
-    *named(DDP, act="foreign", folder="FOLDER/zero"),
-]
 FP8 = named(DDP, STAGES[0], STAGES[2], STAGES[3], precision="fp8-current", **REAL)
 MUON = named(DDP, STAGES[0], act="fp8", real=True, optim="muon")
 
 
-def placed(wanted: list[dict], folder) -> list[dict]:
-    return [
-        {**job, "folder": job["folder"].replace("FOLDER", str(folder))} if "folder" in job else job for job in wanted
-    ]
+@pytest.fixture(scope="module")
+def two(jobs):
+    return jobs(2, [*FP32, *UNTIED, *BF16, *FP16, *BROKEN, *TRIED, *VIEWS, *OVERFLOWN, *FP8, *MUON])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kept")
-
-
-@pytest.fixture(scope="module")
-def two(jobs, folder):
-    wanted = [*FP32, *UNTIED, *BF16, *FP16, *RESUMED, *BROKEN, *TRIED, *VIEWS, *OVERFLOWN, *KEPT, *FOREIGN, *FP8, *MUON]
-    return jobs(2, placed(wanted, folder))
-
-
-@pytest.fixture(scope="module")
-def alone(jobs, folder, two):
-    return jobs(1, placed(ALONE, folder))
+def alone(jobs):
+    return jobs(1, ALONE)
 
 
 @pytest.fixture(scope="module")
 def four(jobs):
-    return jobs(4, [*named(DDP, STAGES[2], STAGES[3]), *named(DDP, act="resume")])
+    return jobs(4, named(DDP, STAGES[2], STAGES[3]))
 
 
 def ids(job: dict) -> str:
@@ -145,22 +125,6 @@ def test_fp16_scales_its_losses_and_reports_them_unscaled(job, alone, two):
     assert two[job["name"]]["scale"] == 2.0**16
 
 
-@pytest.mark.parametrize("job", RESUMED, ids=ids)
-def test_a_resumed_run_goes_on_bit_for_bit(job, two):
-    seen = two[job["name"]]
-    assert seen["resumed"] == seen["straight"]
-    assert seen["rolled"] == seen["straight"]  # and so does an engine that goes back to its own save
-    assert furthest(*seen["ends"]) == 0
-    assert seen["steps"] == [4, 4]
-    assert "model.pt" in seen["files"]
-
-
-def test_three_ranks_and_more_add_in_the_same_order_after_a_resume(four):
-    seen = four["ddp-0-resume"]
-    assert seen["resumed"] == seen["straight"]
-    assert furthest(*seen["ends"]) == 0
-
-
 @pytest.mark.parametrize("job", BROKEN, ids=ids)
 def test_a_step_that_is_not_finite_on_one_rank_is_never_applied_on_any(job, two):
     seen = two[job["name"]]
@@ -188,22 +152,6 @@ def test_an_fp16_overflow_halves_the_scale_and_nothing_else(job, two):
     assert all(seen["same"])
     assert seen["scale"] == 2.0**12
     assert seen["broken"] == pytest.approx(seen["straight"], abs=1e-4)
-
-
-def test_ddp_goes_on_with_another_number_of_ranks(alone, two):
-    close(alone["ddp-0-go_on"], two["ddp-0-keep"], 2e-6, 2e-6)
-
-
-def test_deepspeed_refuses_another_number_of_ranks_and_says_what_is_possible(alone):
-    seen = alone["deepspeed-2-foreign"]
-    assert seen["what"].endswith("was written by 2 ranks with ZeRO stage 2, this run has 1")
-    assert seen["next"].startswith("resume on 2 ranks")
-    assert seen["code"] == 4
-
-
-def test_files_of_another_stage_or_engine_are_refused(two):
-    assert "was written with ZeRO stage 2, this run has stage 3" in two["deepspeed-3-foreign"]["what"]
-    assert two["ddp-0-foreign"]["what"].endswith("was not written by ddp")
 
 
 def test_the_back_end_s_context_is_entered_by_every_micro_batch_with_its_step(alone):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import signal
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.checkpoint import folder as folders
+from trainer.checkpoint import manifest, verify
 from trainer.metrics import log
-from trainer.run import checkpoint
 from trainer.run.folder import losses
 from trainer.run.stop import StopRequest
 
@@ -30,11 +30,7 @@ def train(config, folder) -> int:
     return train(config, folder, StopRequest())
 
 
-def final_tensors(torch, folder: Path, step: int):
-    return torch.load(folder / "checkpoints" / checkpoint.name_of(step) / "model.pt", weights_only=True)["parameters"]
-
-
-def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, environment, tmp_path, small):
+def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, weights_of, environment, tmp_path, small):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     common = [*FLAGS, "--steps", "200", "--save-every", "3"]
     small.train.steps, small.checkpoint.every = 200, 0
@@ -54,7 +50,7 @@ def test_sigkill_at_random_moments_changes_no_loss_and_no_weight(torch, environm
     assert kills >= 3, f"seed {seed}: too few kills to show anything"
     # losses() itself refuses a step that gave two different losses in two attempts
     assert losses(broken) == losses(whole), f"seed {seed}"
-    one, other = final_tensors(torch, whole, 200), final_tensors(torch, broken, 200)
+    one, other = weights_of(whole, 200), weights_of(broken, 200)
     assert one and all(torch.equal(one[name], other[name]) for name in one), f"seed {seed}"
 
 
@@ -77,7 +73,7 @@ def test_sigterm_saves_exits_75_and_the_same_command_goes_on(environment, tmp_pa
     last = max(losses(folder))
     small.train.steps, small.checkpoint.every = last + 5, 0
     assert train(small, folder) == 0
-    assert f"resuming from {checkpoint.name_of(last)}" in capsys.readouterr().err
+    assert f"resuming from {folders.name_of(last)}" in capsys.readouterr().err
     train(small, tmp_path / "whole")
     assert losses(folder) == losses(tmp_path / "whole")
 
@@ -85,13 +81,13 @@ def test_sigterm_saves_exits_75_and_the_same_command_goes_on(environment, tmp_pa
 def test_a_damaged_newest_checkpoint_falls_back_loudly_and_ends_the_same(tmp_path, small, capsys):
     small.train.steps = 20
     train(small, tmp_path / "run")
-    damaged = tmp_path / "run" / "checkpoints" / checkpoint.name_of(20) / "model.pt"
+    damaged = tmp_path / "run" / "checkpoints" / folders.name_of(20) / "weights-00000-00.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     small.train.steps = 30
     capsys.readouterr()
     assert train(small, tmp_path / "run") == 0
     errors = capsys.readouterr().err
-    assert "WARNING: checkpoint step-00000020 is damaged (model.pt has" in errors
+    assert "WARNING: checkpoint step-00000020 is damaged (weights-00000-00.safetensors has" in errors
     assert "resuming from step-00000010" in errors
     train(small, tmp_path / "whole")
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
@@ -100,7 +96,7 @@ def test_a_damaged_newest_checkpoint_falls_back_loudly_and_ends_the_same(tmp_pat
 def test_with_every_checkpoint_damaged_it_says_so_and_begins_again(tmp_path, small, capsys):
     small.train.steps = 10
     train(small, tmp_path)
-    (tmp_path / "checkpoints" / checkpoint.name_of(10) / "manifest.json").unlink()
+    (tmp_path / "checkpoints" / folders.name_of(10) / "manifest.json").unlink()
     capsys.readouterr()
     assert train(small, tmp_path) == 0
     assert "starting from step 0" in capsys.readouterr().err
@@ -112,7 +108,7 @@ def test_the_time_limit_saves_and_exits_75(tmp_path, small):
     assert train(small, tmp_path) == 75
     last = log.read(tmp_path / log.TRAINING)[-1]
     assert last["event"] == "stop" and last["reason"] == "the time limit"
-    assert checkpoint.fault(tmp_path / "checkpoints" / checkpoint.name_of(last["step"])) is None
+    assert verify.fault(tmp_path / "checkpoints" / folders.name_of(last["step"])) is None
 
 
 def test_a_finished_run_started_again_trains_nothing(tmp_path, small):
@@ -135,38 +131,37 @@ def test_a_measured_micro_batch_is_measured_again_for_other_checkpointing(tmp_pa
     for steps, checkpointing in ((1, "full"), (2, "none"), (3, "none")):
         small.train.steps, small.train.checkpointing = steps, checkpointing
         assert train(small, tmp_path) == 0
-    newest = tmp_path / "checkpoints" / checkpoint.name_of(3) / "progress.json"
-    measured = json.loads(newest.read_text())["micro"]
+    measured = manifest.read(tmp_path / "checkpoints" / folders.name_of(3))["progress"]["micro"]
     assert len(measured) == 2 and set(measured.values()) == {4}
 
 
-def test_with_another_number_of_ranks_the_masks_of_the_first_steps_do_not_come_again(torch, tmp_path, small):
-    from trainer.parallel.world import World
-    from trainer.run.state import PROGRESS, State, seed
+def test_with_another_number_of_ranks_the_masks_of_the_first_steps_do_not_come_again(torch):
+    from trainer.run import chance
 
-    class Nothing:
-        def write(self, _folder):
-            pass
-
-        read = write
-
-    seed(7, 0)
+    chance.seed(7, 0)
     first = torch.rand(4)
-    state = State(Nothing(), World(0, 1, 0, 1, torch.device("cpu"), ""))
-    state.progress.step = 5
-    state.write(tmp_path)
-    expected = torch.rand(4)
-    state.read(tmp_path)
-    assert torch.equal(torch.rand(4), expected), "the same number of ranks goes on exactly"
-    content = json.loads((tmp_path / PROGRESS).read_text())
-    (tmp_path / PROGRESS).write_text(json.dumps({**content, "world": 2}))
     drawn = []
     for _ in range(2):
-        seed(7, 0)
-        state.read(tmp_path)
+        chance.seed(7, 0)
+        chance.renew(5)
         drawn.append(torch.rand(4))
-    assert torch.equal(*drawn), "and is still a function of seed and step"
+    assert torch.equal(*drawn), "they are still a function of seed and step"
     assert not torch.equal(drawn[0], first)
+
+
+def test_the_generators_of_python_numpy_and_torch_go_on_exactly(torch):
+    import numpy as np
+
+    from trainer.run import chance
+
+    chance.seed(7, 0)
+    random.gauss(0, 1), np.random.randn()  # both keep a second value for the next call
+    kept = chance.dump(False)
+    expected = (random.gauss(0, 1), random.random(), np.random.randn(), np.random.rand(), torch.rand(4).tolist())
+    chance.seed(8, 0)
+    chance.restore(kept, False)
+    found = (random.gauss(0, 1), random.random(), np.random.randn(), np.random.rand(), torch.rand(4).tolist())
+    assert found == expected
 
 
 def test_a_resumed_run_writes_the_very_same_files(tmp_path, small):
@@ -176,13 +171,10 @@ def test_a_resumed_run_writes_the_very_same_files(tmp_path, small):
         small.train.steps = steps
         train(small, tmp_path / "parts")
     one, other = (
-        checkpoint.manifest(tmp_path / name / "checkpoints" / checkpoint.name_of(20))["files"]
-        for name in ("whole", "parts")
+        manifest.read(tmp_path / name / "checkpoints" / folders.name_of(20))["files"] for name in ("whole", "parts")
     )
-    assert {"model.pt", "optimizer.pt", "random-00000.pt"} <= set(one)
-    assert {name: entry for name, entry in one.items() if name != "progress.json"} == {
-        name: entry for name, entry in other.items() if name != "progress.json"
-    }
+    assert set(one) == {"weights-00000-00.safetensors", "optimizer-00000-00.safetensors", "random-00000.json"}
+    assert one == other, "to the last bit of weights, optimizer and generators"
 
 
 def test_a_lost_connection_ends_no_training(environment, tmp_path):

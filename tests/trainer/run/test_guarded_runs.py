@@ -8,10 +8,11 @@ import math
 
 import pytest
 
+from trainer.checkpoint import folder as folders
+from trainer.checkpoint import manifest, verify
 from trainer.config import Stage
 from trainer.errors import TrainerError
 from trainer.metrics import log
-from trainer.run import checkpoint
 from trainer.run.folder import losses
 from trainer.run.stop import StopRequest
 
@@ -48,16 +49,13 @@ def bad_steps(monkeypatch):
     return bad
 
 
-def test_a_bad_step_is_skipped_with_its_data_and_never_applied(torch, tmp_path, small, bad_steps):
+def test_a_bad_step_is_skipped_with_its_data_and_never_applied(torch, weights_of, tmp_path, small, bad_steps):
     small.train.steps, small.checkpoint.every = 4, 1
     bad_steps.add(3)
     assert train(small, tmp_path) == 0
     guard = lines(tmp_path, "guard")
     assert [(line["step"], line["action"]) for line in guard] == [(3, "skip")]
-    weights = [
-        torch.load(tmp_path / "checkpoints" / checkpoint.name_of(step) / "model.pt", weights_only=True)["parameters"]
-        for step in (2, 3, 4)
-    ]
+    weights = [weights_of(tmp_path, step) for step in (2, 3, 4)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not all(torch.equal(weights[1][name], weights[2][name]) for name in weights[0])
 
@@ -68,7 +66,7 @@ def test_after_too_many_skips_it_goes_back_and_passes_over_the_data(tmp_path, sm
     assert train(small, tmp_path) == 0
     back = [line for line in lines(tmp_path, "guard") if line.get("to") is not None]
     assert [(line["step"], line["to"]) for line in back] == [(6, 4)]
-    end = json.loads((tmp_path / "checkpoints" / checkpoint.name_of(10) / "progress.json").read_text())
+    end = manifest.read(tmp_path / "checkpoints" / folders.name_of(10))["progress"]
     assert end["step"] == 10 and end["samples"] == (10 + 2) * small.train.batch, "two batches were passed over"
     assert end["watch"]["rollbacks"] == 1
 
@@ -79,7 +77,7 @@ def test_when_going_back_does_not_help_it_stops_with_its_story(tmp_path, small, 
     with pytest.raises(TrainerError, match="gradient norm nan") as caught:
         train(small, tmp_path)
     assert caught.value.exit_code == 1 and "newest checkpoint is good" in caught.value.next_step
-    assert checkpoint.newest_good(tmp_path / "checkpoints", print).name == checkpoint.name_of(4)
+    assert verify.newest_good(tmp_path / "checkpoints", print).name == folders.name_of(4)
 
 
 def test_a_full_disk_under_the_logs_stops_no_training(tmp_path, small, capsys):
@@ -88,7 +86,7 @@ def test_a_full_disk_under_the_logs_stops_no_training(tmp_path, small, capsys):
         (tmp_path / name).symlink_to("/dev/full")
     assert train(small, tmp_path) == 0
     assert "lost" in capsys.readouterr().err
-    assert checkpoint.fault(tmp_path / "checkpoints" / checkpoint.name_of(5)) is None
+    assert verify.fault(tmp_path / "checkpoints" / folders.name_of(5)) is None
 
 
 def test_memory_that_ends_names_the_knobs_with_numbers(torch, tmp_path, small, monkeypatch):
@@ -109,11 +107,11 @@ def test_the_best_checkpoint_is_named_and_outlives_the_others(tmp_path, small):
     assert train(small, tmp_path) == 0
     evaluations = lines(tmp_path, "eval")
     best = min(evaluations, key=lambda line: line["val_loss"])
-    assert checkpoint.pointed(tmp_path / "checkpoints", checkpoint.BEST).name == checkpoint.name_of(best["step"])
+    assert folders.pointed(tmp_path / "checkpoints", folders.BEST).name == folders.name_of(best["step"])
     last = lines(tmp_path, "stop")[-1]
     assert last["reason"] == "no better validation loss" and last["step"] == best["step"] + 15
-    kept = {path.name for path in checkpoint.found(tmp_path / "checkpoints")}
-    assert kept == {checkpoint.name_of(step) for step in (best["step"], last["step"] - 1, last["step"])}
+    kept = {path.name for path in folders.found(tmp_path / "checkpoints")}
+    assert kept == {folders.name_of(step) for step in (best["step"], last["step"] - 1, last["step"])}
 
 
 def test_patience_is_kept_over_a_resume(tmp_path, small):
@@ -201,12 +199,12 @@ def test_an_fp16_overflow_is_skipped_whatever_is_done_about_nan_until_the_scale_
 
 
 def test_a_step_in_which_no_token_counts_is_passed_over(torch, loop, monkeypatch):
-    weights = {name: value.clone() for name, value in loop.job.state.engine.full_parameters().items()}
+    weights = {name: value.clone() for name, value in loop.job.state.engine.model.named_parameters()}
     nothing = torch.full((4, 32), -100)
     monkeypatch.setattr(loop.job.source, "masked", True)
     monkeypatch.setattr(loop.job.source, "micro_batches", lambda *_: iter([(nothing.clamp(min=0), nothing)]))
     assert loop._step()
-    now = loop.job.state.engine.full_parameters()
+    now = dict(loop.job.state.engine.model.named_parameters())
     assert all(torch.equal(weights[name], now[name]) for name in weights), "decay alone would have moved them"
     assert loop.job.state.progress.watch.seen == 0
     step = lines(loop.job.folder, "step")[0]

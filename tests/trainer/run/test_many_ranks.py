@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.checkpoint import folder as folders
+from trainer.checkpoint import verify
 from trainer.metrics import log
-from trainer.run import checkpoint
 from trainer.run.folder import losses
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("torch")]
@@ -67,7 +68,7 @@ def test_sigterm_stops_all_ranks_at_one_step_and_the_same_command_goes_on(enviro
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors.decode()
     last = max(losses(folder))
-    assert checkpoint.fault(folder / "checkpoints" / checkpoint.name_of(last)) is None
+    assert verify.fault(folder / "checkpoints" / folders.name_of(last)) is None
     more = ["--steps", str(last + 5)]
     assert trainer("train", "--run", str(folder), *flags, *more).returncode == 0
     assert trainer("train", "--run", str(tmp_path / "whole"), *flags, *more).returncode == 0
@@ -82,13 +83,13 @@ def test_a_rank_that_is_killed_ends_the_others_with_its_name_and_leaves_the_chec
         command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 60
-    while not checkpoint.found(folder / "checkpoints"):
+    while not folders.found(folder / "checkpoints"):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(_rank(process.pid, 1), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 3 and b"rank 1" in errors and b"SIGKILL" in errors
-    assert checkpoint.newest_good(folder / "checkpoints", print) is not None
+    assert verify.newest_good(folder / "checkpoints", print) is not None
 
 
 def test_a_batch_that_does_not_divide_is_one_clear_error(trainer, tmp_path):

@@ -1,0 +1,3 @@
+"""Where checkpoints go besides the disk: hf://, gs://, s3://, ssh://, file://, behind one interface (store.py)."""
+
+from __future__ import annotations
