@@ -1,12 +1,13 @@
-"""The figures of bench/results/images.json as the table that stands in the README and in docs/images.md.
+"""The figures of bench/results/ as the tables that stand in the README, docs/images.md and docs/resume.md.
 
-.venv/bin/python bench/table.py          # put the current figures into both
+.venv/bin/python bench/table.py          # put the current figures into all of them
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,48 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "bench" / "results" / "images.json"
 PLACES = (ROOT / "README.md", ROOT / "docs" / "images.md")
 BLOCK = re.compile(r"<!-- bench -->.*?<!-- /bench -->", re.DOTALL)
+RESUME_RESULT = ROOT / "bench" / "results" / "resume.json"
+RESUME_PLACE = ROOT / "docs" / "resume.md"
+RESUME_BLOCK = re.compile(r"<!-- resume -->.*?<!-- /resume -->", re.DOTALL)
+
+
+def lines_of(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A table in Markdown."""
+    clean = [[str(cell).replace("|", "/").replace("\n", " ") for cell in row] for row in rows]
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in clean)]
+
+
+def asked(row: dict[str, Any]) -> str:
+    """The reach, and that it was missed."""
+    return str(row["reach"]) + (" (**missed**)" if row["met"] is False else "")
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table and the sentence that says what it was measured on."""
-    lines = ["| what | Stoker | against | ratio | asked |", "|---|---|---|---|---|"]
-    for row in result["rows"]:
-        missed = " (**missed**)" if row["met"] is False else ""
-        cells = (row["what"], row["shown"], row["against_shown"], row["ratio_shown"], row["reach"] + missed)
-        lines.append("| " + " | ".join(str(cell).replace("|", "/").replace("\n", " ") for cell in cells) + " |")
+    """The table of the images and the sentence that says what it was measured on."""
+    rows = [(row["what"], row["shown"], row["against_shown"], row["ratio_shown"], asked(row)) for row in result["rows"]]
     machine, base = result["machine"], result["base"]["size"] / 1e9
-    lines += [
-        "",
+    words = (
         f"Medians of {result['runs']}, a base of {base:.1f} GB in a local registry, {machine['cores']} cores "
         f"({machine['cpu']}), against {result['against'] or 'nothing'} and skopeo, side by side in one run of "
-        f"`{result['command']}`. All samples: `bench/results/images.json`.",
-    ]
-    return "\n".join(lines)
+        f"`{result['command']}`. All samples: `bench/results/images.json`."
+    )
+    return "\n".join([*lines_of(("what", "Stoker", "against", "ratio", "asked"), rows), "", words])
+
+
+def resume_markdown(result: dict[str, Any]) -> str:
+    """The table of docs/resume.md and its sentence."""
+    rows = []
+    for row in result["rows"]:
+        against = row["against_shown"]
+        if row["ratio"] is not None:
+            against += f" ({row['ratio']:.3g}x)"
+        rows.append((row["what"], row["shown"], against, asked(row)))
+    machine = result["machine"]
+    words = (
+        f"{machine['cores']} cores ({machine['cpu']}), all in one run of `{result['command']}` that took "
+        f"{sum(result['seconds'].values()) / 60:.0f} minutes. [All samples](../bench/results/resume.json)."
+    )
+    return "\n".join([*lines_of(("what", "Stoker", "against", "asked"), rows), "", words])
 
 
 def filled(text: str, result: dict[str, Any]) -> str:
@@ -38,10 +64,19 @@ def filled(text: str, result: dict[str, Any]) -> str:
     return BLOCK.sub(lambda _: f"<!-- bench -->\n{markdown(result)}\n<!-- /bench -->", text)
 
 
+def resume_filled(text: str, result: dict[str, Any]) -> str:
+    """The same for the block of docs/resume.md."""
+    return RESUME_BLOCK.sub(lambda _: f"<!-- resume -->\n{resume_markdown(result)}\n<!-- /resume -->", text)
+
+
 def main() -> None:
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     for path in PLACES:
         path.write_text(filled(path.read_text(encoding="utf-8"), result), encoding="utf-8")
+    if RESUME_RESULT.is_file():
+        told = json.loads(RESUME_RESULT.read_text(encoding="utf-8"))
+        page = resume_filled(RESUME_PLACE.read_text(encoding="utf-8"), told)
+        RESUME_PLACE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

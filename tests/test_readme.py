@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,9 @@ import pytest
 from tests.conftest import Project, make_project
 from trainer.commands import COMMANDS, train
 from trainer.config import Config
-from trainer.config.presets import PRESETS
+from trainer.config.presets import PRESETS, configured
 from trainer.config.read import apply_text
+from trainer.model.count import count
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -51,10 +55,20 @@ def test_command(tour: tuple[Project, str], docker_host: str, line: str):
     if "TAG" in line:
         rows = [row for row in project.json("images") if row["tag"].startswith("cpu-")]
         line = line.replace("OTHER", rows[0]["tag"]).replace("TAG", rows[0]["tag"])
-    program, *arguments = line.split()
-    assert program == "./inv"
-    done = project.inv(*arguments, DOCKER_HOST=docker_host)
+    program, *arguments = line.replace("$PWD", str(project.root)).split()
+    assert program in ("./inv", "python")
+    done = trained(project, *arguments) if program == "python" else project.inv(*arguments, DOCKER_HOST=docker_host)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def trained(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python ...` in the checkout, whose trainer it finds there; a machine without torch skips, but not CI."""
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("torch")
+    env = {**project.env, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=project.root, env=env, capture_output=True, text=True, check=False
+    )
 
 
 SEEDS = (ROOT / "docs/seeds.md").read_text(encoding="utf-8")
@@ -70,6 +84,11 @@ ROWS = {
         S2-3..4 S2-7..10 S2-13 S2-15 S2-21 S2-23..27 S2-29..35 S2-38 S2-59 S2-61..62 S2-67..69 S2-74..75
         S3-14..20 S3-23 S3-30..34 S3-40 S3-44..47 S3-50 S3-52..59
         S4-1 S4-17 S4-22 S4-24..25 S4-27""",
+    "Checkpoints": """
+        S0-64..65
+        S1-4 S1-12 S1-19..21 S1-52 S1-62..64 S1-84..92 S1-97 S1-99
+        S2-14 S2-36 S2-39..45 S2-60 S2-64..66 S2-72..73 S2-76
+        S4-2..4 S4-7..8 S4-10..11 S4-13..15 S4-18..21 S4-23 S4-26 S4-28 S4-30..31""",
     "Metrics and logs": """
         S0-62..63
         S1-11 S1-28..30 S1-53..54 S1-65 S1-67 S1-69 S1-71..83
@@ -146,6 +165,23 @@ def test_every_config_key_named_by_the_seeds_table_is_there(key: str):
     else:
         section, name = key.split(".")
         assert hasattr(getattr(config, section), name)
+
+
+def test_the_sizes_of_checkpoints_in_the_seeds_table_follow_from_the_shapes():
+    """fp32 weights, and AdamW's two moments or Muon's one: 4 bytes each."""
+    answers = {row: answer for row, _, answer in ROW.findall(SEEDS)}
+    deep, guide = (count(configured(PRESETS[name]).model).total for name in ("chars-d64", "gpt2-1b-guide"))
+    for row, number in (
+        ("S2-40", f"are {4 * deep / 1e9:.1f} GB"),
+        ("S2-40", f"8 ranks {4 * deep / 8e9:.1f} GB each"),
+        ("S2-41", f"are {8 * deep / 1e9:.1f} GB, 8 x {deep / 1e9:.1f} GB"),
+        ("S2-43", f"{12 * deep / 1e9:.1f} GB each"),
+        ("S2-43", f"31 are {31 * 12 * deep / 1e12:.2f} TB"),
+        ("S2-43", f"Muon {8 * deep / 1e9:.0f} GB and {31 * 8 * deep / 1e12:.1f} TB"),
+        ("S2-43", f"the best are {4 * 12 * deep / 1e9:.0f} GB"),
+        ("S1-87", f"{12 * guide / 1e9:.2f} GB each"),
+    ):
+        assert number in answers[row], number
 
 
 def test_every_document_the_readme_links_to_is_there():

@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 
-from trainer.errors import STOPPED_EARLY, TrainerError
+from trainer.errors import OUTSIDE_FAILED, STOPPED_EARLY, TrainerError
 from trainer.run import interrupt
 
 STORY = """A GPT trainer. `python -m trainer COMMAND --help` says more of each command.
@@ -63,6 +64,9 @@ def _main(arguments: list[str] | None) -> int:
     except TrainerError as error:
         print(f"trainer: {error.what}", *filter(None, [error.next_step]), sep="\n  -> ", file=sys.stderr)
         return error.exit_code
+    except Exception:  # a CUDA error, a bug: not the 1 of Python's own, which says that the answer is no
+        traceback.print_exc()
+        return OUTSIDE_FAILED
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ and Python's own file objects are replaced by the same in Python (`_pyio`), so t
 
 from __future__ import annotations
 
-import _pyio
+import _pyio  # type: ignore[import-not-found]
 import builtins
 import hashlib
 import io
@@ -65,7 +65,7 @@ class Calls:
         """From now on they are counted."""
         for name in CALLS:
             setattr(os, name, self._counted(name))
-        builtins.open = io.open = _pyio.open  # type: ignore[assignment]  # their writes are os.write, and so on
+        builtins.open = io.open = _pyio.open  # their writes are os.write, and so on
         from trainer.checkpoint.saver import Saver
 
         real = Saver._save
@@ -77,13 +77,13 @@ class Calls:
                 self._tell({"over": self.count})
                 end()
 
-        Saver._save = save  # type: ignore[method-assign]
+        Saver._save = save  # type: ignore[method-assign, assignment]
 
     def _counted(self, name: str) -> Callable[..., Any]:
         real = self.real[name]
 
         def call(*arguments: Any, **named: Any) -> Any:
-            if name == "open" and not arguments[1] & os.O_CREAT or not self._ours():
+            if (name == "open" and not arguments[1] & os.O_CREAT) or not self._ours():
                 return real(*arguments, **named)
             with self.lock:  # the n-th call is one call, whatever the threads do
                 self.count += 1
@@ -119,7 +119,7 @@ def die_at(step: int) -> None:
             end()
         return real(loop)
 
-    Loop._step = stepping  # type: ignore[method-assign]
+    Loop._step = stepping  # type: ignore[method-assign, assignment]
 
 
 def tell_windows(folder: Path) -> None:

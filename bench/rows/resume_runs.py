@@ -56,7 +56,7 @@ def sets(values: Mapping[str, Any]) -> list[str]:
     return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
 
 
-def train(run: Path, steps: int, every: int, layout: Layout = Layout(), **more: Any) -> list[str]:  # noqa: B008
+def train(run: Path, steps: int, every: int, layout: Layout = Layout(), /, **more: Any) -> list[str]:
     """The arguments of a `train`. more: dots are two underscores; they win over SMALL."""
     values = {**SMALL, **{name.replace("__", "."): value for name, value in more.items()}}
     shape = ["--steps", str(steps), "--save-every", str(every)]

@@ -24,6 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds for one attempt
+GRACE = 0.3  # seconds, 5 in the launcher itself: a rank that waits for one that is gone does not hear of it
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ class Warm:
         """Starts one. plan: of resume_hooks.install; variables: more environment."""
         self._number += 1
         words = self.folder / f"attempt-{self._number}"
+        for end in (".out", ".err"):  # it may be killed before it makes them
+            words.with_suffix(end).touch()
         pid = self.ask(start=[str(one) for one in arguments], plan=dict(plan or {}), words=str(words), env=variables)
         return Attempt(self, pid, words)
 
@@ -180,7 +183,9 @@ def _become(arguments: list[str], environment: Mapping[str, str], plan: Mapping[
     os.environ.update(environment)
     sys.argv = ["trainer", *arguments]
     interrupt.install()
-    if plan and not ("--ranks" in arguments and arguments[arguments.index("--ranks") + 1] != "1" and "RANK" not in environment):
+    if plan and not (
+        "--ranks" in arguments and arguments[arguments.index("--ranks") + 1] != "1" and "RANK" not in environment
+    ):
         from bench.rows import resume_hooks
 
         resume_hooks.install(dict(plan), int(environment.get("RANK", "0")))
@@ -204,7 +209,8 @@ def _started(request: Mapping[str, Any]) -> int:
         for handle, end in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(request["words"] + end, os.O_WRONLY | os.O_CREAT, 0o644), handle)
         Forked.plan = request["plan"]
-        launch.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
+        launch.launch.__defaults__ = (None, GRACE)
+        launch.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment, attr-defined]
         _become(request["start"], {**os.environ, **request["env"]}, request["plan"])
     raise AssertionError
 
@@ -232,19 +238,19 @@ def serve() -> None:
 
 def _warm_up() -> None:
     import torch
-    import torch._inductor  # noqa: F401  torch.use_deterministic_algorithms imports it, for a second
-    import torch.distributed.fsdp  # noqa: F401
+    import torch._inductor
+    import torch.distributed.fsdp
 
     from trainer.after import sft  # noqa: F401
     from trainer.commands import COMMANDS  # noqa: F401
     from trainer.run import loop  # noqa: F401
 
     if "zero" in sys.argv:
-        from trainer.parallel import zero  # noqa: F401
-
-        import deepspeed.runtime.zero.muon.original_muon  # noqa: F401  as its engine does for any optimizer
+        import deepspeed.runtime.zero.muon.original_muon
         import deepspeed.runtime.zero.stage3
         import deepspeed.runtime.zero.stage_1_and_2  # noqa: F401
+
+        from trainer.parallel import zero  # noqa: F401
     torch.set_num_threads(1)
     gc.freeze()  # what is here stays: a fork need not look through it
 

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 
 
 def run_line(profile: Profile, name: str) -> str:
-    """`docker run` with the profile's GPUs, ipc, limits, ports and volume (the working folder's `runs`)."""
-    words = ["docker", "run", "--rm", "-it"]
+    """`docker run` with the profile's GPUs, ipc, limits, ports and volume (the working folder's `runs`).
+
+    STOKER_IMAGE tells the trainer what it runs in, for its checkpoints' lineage: an image cannot hold its own name.
+    """
+    words = ["docker", "run", "--rm", "-it", "-e", f"STOKER_IMAGE={name}"]
     if profile.gpu is not None:
         words += ["--gpus", "all"]
     if profile.ipc != "private":

@@ -23,7 +23,7 @@ def image(tmp_path, environment):
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("code", [0, 75, *(pytest.param(code, marks=slow) for code in (1, 2, 4))])
+    @pytest.mark.parametrize("code", [0, *(pytest.param(code, marks=slow) for code in (1, 2, 4, 75))])
     def test_an_answer_is_handed_on_and_not_asked_for_again(self, image, code):
         image.attempts(f"exit {code}")
         assert image.run("run", **QUICK).returncode == code
@@ -44,6 +44,7 @@ class TestAnswers:
         assert done.returncode == 3 and len(image.told()) == 3
         assert "no more restarts" in done.stdout
 
+    @slow
     def test_a_new_checkpoint_makes_the_count_begin_again(self, image):
         crash = [f"{checkpoint(image.run_folder, step)}; exit 3" for step in (2, 4, 4, 6)]
         image.attempts(*crash, "exit 3", "exit 0")
@@ -151,6 +152,7 @@ class TestStopping:
             assert code == 75 or (code == -signal.SIGTERM and not said), "only before it could listen"
             assert time.monotonic() - began < 20, "not by the end of the grace"
 
+    @slow
     def test_what_was_saved_last_is_still_sent_within_the_grace(self, image):
         save = checkpoint(image.run_folder, 2)
         image.attempts(
@@ -233,3 +235,15 @@ def test_no_process_of_ours_is_left(image):
     environments = [path for path in Path("/proc").glob("[0-9]*/environ") if path.parent.name != str(os.getpid())]
     left = subprocess.run(["grep", "-laF", str(image.home), *environments], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+def test_a_kill_of_what_only_asks_is_asked_again(image):
+    """`train --show` tells what the flags come to; a stray kill of it is no answer."""
+    image.attempts("exit 0")
+    python = image.root / "stand-in" / "python3"
+    once = image.root / "once"
+    lines = python.read_text().splitlines()
+    kill = f'case "$*" in *--show*) [ -e "{once}" ] || {{ touch "{once}"; kill -KILL $$; }} ;; esac'
+    python.write_text("\n".join([lines[0], kill, *lines[1:]]) + "\n")
+    done = image.run("run")
+    assert once.exists() and done.returncode == 0, done.stderr

@@ -280,6 +280,7 @@ class TestWhereItIsStarted:
         assert "export STOKER_RUN_DIR=/mnt/x/base_checkpoints/d26" in (image.state / "env.sh").read_text()
 
 
+@pytest.mark.slow
 class TestSecrets:
     def test_they_reach_the_trainer_and_nothing_that_is_written(self, image):
         image.attempts('test "$HF_TOKEN" = hf_hushhushhushhushhush && echo got it')
@@ -293,7 +294,6 @@ class TestSecrets:
         texts = [done.stdout, done.stderr, *written]
         assert not any(value in text for value in [*SECRETS.values(), "u:hush"] for text in texts)
 
-    @pytest.mark.slow
     def test_the_report_has_names_and_no_values(self, image):
         done = image.run("env-report", **SECRETS, MY_OWN="hush-hush")
         assert done.returncode == 0 and not any(value in done.stdout for value in [*SECRETS.values(), "hush-hush"])

@@ -28,6 +28,7 @@ from trainer.data.tokenizer import Tokenizer
 from trainer.errors import TrainerError
 from trainer.parallel.world import World
 from trainer.run.evaluate import UNWANTED
+from trainer.run.folder import keep_tokenizer
 
 OPEN = 64  # windows that may still take a conversation
 NOTE = "sft.json"
@@ -166,8 +167,7 @@ class Chats:
 
     def keep(self, folder: Path) -> None:
         """The tokenizer, and sft.json: what the run is fine-tuned from and how a conversation is written."""
-        if not (folder / "tokenizer").exists():
-            self.tokenizer.save(folder / "tokenizer")
+        keep_tokenizer(folder, self.tokenizer.save)
         facts = self.base.facts
         content = {
             "base": facts.get("path"),

@@ -55,6 +55,11 @@ def read(folder: Path) -> dict[str, Any]:
         raise Damaged(f"{MANIFEST}: {error.strerror}") from None
 
 
+def seal(content: Mapping[str, Any]) -> str:
+    """What names a checkpoint: the hash of its manifest, also after its optimizer's files were dropped."""
+    return str(content.get("whole", content[OWN]))
+
+
 def resumable(content: Mapping[str, Any]) -> bool:
     """Whether training can go on from it: weights kept alone, for inference, say no."""
     return content.get("resumable", True) is not False

@@ -17,8 +17,8 @@ from typing import Any
 from trainer.checkpoint import folder, tensors
 from trainer.checkpoint.piece import BUFFER, WEIGHT, Piece
 
-SHARD = 1 << 29  # bytes of a file: several are hashed at once when they are read
-WRITERS = 2  # files written at once: one is hashed while the other waits for the disk
+SHARD = 1 << 28  # bytes of a file: several are written and hashed at once
+WRITERS = 4  # files written at once: some are hashed while others wait for the disk
 NOTE = ".part-{:05d}.json"
 PATIENCE = 3600.0  # seconds without any rank's note until rank 0 gives the save up
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ SYNC_FILE = "sync.json"  # beside checkpoints/: what the sync process says of th
 @dataclass(frozen=True)
 class Rules:
     """What stays on the disk besides the newest `keep`: every multiple of keep_every, and, where a remote store is
-    required, whatever has not reached it."""
+    required (its URL; "": one that is not known), whatever has not reached it."""
 
     keep: int
     keep_every: int = 0
-    require_remote: bool = False
+    required: str | None = None
 
 
 @dataclass
@@ -61,8 +62,10 @@ def tidy(published: Published, rules: Rules) -> None:
     """Reads the new checkpoint back; when it is as written, drops the older ones that the rules let go.
 
     Nothing goes on the word of a write: a disk that loses what it was told would take the last good one with it.
+    Raises OSError, once it is read back, when one cannot be dropped.
     """
-    _forget(published.folder)
+    with suppress(OSError):  # the reading then says what is wrong
+        _forget(published.folder)
     published.fault = verify.fault(published.folder)
     if published.fault is not None:
         return
@@ -74,26 +77,43 @@ def tidy(published: Published, rules: Rules) -> None:
         step for path in folder.found(root) if (step := folder.step_of(path.name) or 0) <= newest and _resumable(path)
     ]
     for step in retention.expendable(steps, rules.keep, rules.keep_every, protected(root, rules, {newest})):
-        folder.discard(root / folder.name_of(step))
-        published.dropped.append(step)
+        with suppress(FileNotFoundError):  # `checkpoints prune` was faster
+            folder.discard(root / folder.name_of(step))
+            published.dropped.append(step)
 
 
 def protected(root: Path, rules: Rules, also: Collection[int] = ()) -> set[int]:
     """Steps that stay whatever their age: the best, and those that a required remote store does not have."""
     best = folder.pointed(root, folder.BEST)
     kept = {*also, *([folder.step_of(best.name) or 0] if best else [])}
-    if rules.require_remote:
-        there = at_remote(root.parent)
+    if rules.required is not None:
+        there = at_remote(root.parent, rules.required)
         kept |= {folder.step_of(path.name) or 0 for path in folder.found(root) if path.name not in there}
     return kept
 
 
-def at_remote(run: Path) -> set[str]:
-    """Names of the checkpoints that are whole at the run's remote store, as its sync process last saw."""
+def at_remote(run: Path, url: str | None = None, skipped: bool = True) -> set[str]:
+    """Names of the checkpoints that need not wait for the run's remote store, as its sync process last saw: they are
+    whole there, or (skipped) a newer one is and they are not worth sending any more.
+
+    By their seals: a run that went back, or a URL of another run, has another checkpoint under the same name. url: the
+    store that is meant, since a `sync` by hand to another one writes the same file; None: whichever it tells of.
+    """
     try:
-        return set(json.loads((run / SYNC_FILE).read_text(encoding="utf-8"))["checkpoints"])
+        told = json.loads((run / SYNC_FILE).read_text(encoding="utf-8"))
+        if url is not None and told["remote"] != url:
+            return set()
+        seals = {name: told["seals"][name] for name in told["seals"] if skipped or name in told["checkpoints"]}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
+    return {name for name, seal in seals.items() if _seal(run / "checkpoints" / name) == seal}
+
+
+def _seal(target: Path) -> str | None:
+    try:
+        return manifest.seal(manifest.read(target))
+    except manifest.Damaged:
+        return None
 
 
 def _resumable(target: Path) -> bool:

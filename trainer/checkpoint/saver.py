@@ -38,13 +38,14 @@ class Wish:
 
 @dataclass
 class Outcome:
-    """What became of a save. error: why there is no checkpoint; stall: seconds the loop stood still for it; seconds:
-    from its start to the published checkpoint."""
+    """What became of a save. error: why there is no checkpoint; untidy: there is one, but why an older one that should
+    go stays; stall: seconds the loop stood still for it; seconds: from its start to the published checkpoint."""
 
     step: int
     stall: float = 0.0
     seconds: float = 0.0
     error: str | None = None
+    untidy: str | None = None
     published: Published | None = None
 
 
@@ -75,9 +76,13 @@ class Saver:
         self._thread = threading.Thread(
             target=self._save, args=(wish, outcome, after), name=f"save-{wish.step}", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # a container's limit of threads: then the loop waits, and is told what else fails
+            self._thread = None
+            self._save(wish, outcome, after)
         if not self.asynchronous:
-            self._thread.join()
+            self.wait()
         outcome.stall += time.monotonic() - began
 
     def settle(self) -> None:
@@ -113,26 +118,31 @@ class Saver:
                 pieces = self._snapshot.take(wish.pieces, after)
             finally:
                 self._copied.set()
-            self._write(wish, pieces)
+            part.note(wish.staging, self.rank, part.write(wish.staging, self.rank, pieces, wish.random))
             if self.rank == 0:
                 written = part.gather(wish.staging, self.ranks, self._closed.is_set)
                 wish.before()
                 outcome.published = publish.publish(wish.staging, wish.step, written, wish.facts, wish.pointers)
                 outcome.seconds = time.monotonic() - began
-                publish.tidy(outcome.published, wish.rules)
+                self._tidy(outcome.published, wish, outcome)
         except Exception as error:  # whatever it is, training goes on and the loop is told
             outcome.error = _reason(error)
-            if self.rank == 0:
-                shutil.rmtree(wish.staging, ignore_errors=True)
+            self._give_up(wish, outcome.error)
 
-    def _write(self, wish: Wish, pieces: Sequence[Piece]) -> None:
+    def _tidy(self, published: Published, wish: Wish, outcome: Outcome) -> None:
         try:
-            part.note(wish.staging, self.rank, part.write(wish.staging, self.rank, pieces, wish.random))
-        except Exception as error:
-            if self.rank > 0:
-                with suppress(OSError):  # rank 0 then gives up by its own patience
-                    part.note(wish.staging, self.rank, {"error": _reason(error)})
-            raise
+            publish.tidy(published, wish.rules)
+        except OSError as error:  # the checkpoint is there, and was read back
+            outcome.untidy = _reason(error)
+
+    def _give_up(self, wish: Wish, reason: str) -> None:
+        """Nothing of it stays, and rank 0 learns of it, whatever failed and however early: it waits for our note."""
+        if self.rank == 0:
+            shutil.rmtree(wish.staging, ignore_errors=True)
+            return
+        with suppress(OSError):  # rank 0 then gives up by its own patience
+            wish.staging.mkdir(parents=True, exist_ok=True)
+            part.note(wish.staging, self.rank, {"error": reason})
 
 
 def _reason(error: Exception) -> str:

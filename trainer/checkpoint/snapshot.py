@@ -35,8 +35,11 @@ class Snapshot:
 
         after: what `ready` gave. Returns when all is copied; may run on another thread than the training's.
         """
-        wanted = [(piece, self._room(piece)) for piece in pieces]
         device = next((piece.tensor.device for piece in pieces if piece.tensor.is_cuda), None)
+        if device is not None:
+            # a thread begins at device 0: going back there would open a context, half a gigabyte, on another rank's GPU
+            torch.cuda.set_device(device)
+        wanted = [(piece, self._room(piece)) for piece in pieces]
         if device is None or after is None:
             for piece, room in wanted:
                 room.copy_(piece.tensor)
@@ -54,7 +57,15 @@ class Snapshot:
         key = (piece.kind, piece.name, piece.begin)
         room = self._kept.get(key)
         if room is None or room.numel() != piece.tensor.numel() or room.dtype != piece.tensor.dtype:
-            pinned = bool(piece.tensor.is_cuda)
-            room = torch.empty(piece.tensor.numel(), dtype=piece.tensor.dtype, pin_memory=pinned)
-            self._kept[key] = room
+            room = self._kept[key] = _host_memory(piece.tensor)
         return room
+
+
+def _host_memory(tensor: Tensor) -> Tensor:
+    """For a copy of it; pinned beside a GPU, unless the system gives no more of that: a slow copy is one, too."""
+    if tensor.is_cuda:
+        try:
+            return torch.empty(tensor.numel(), dtype=tensor.dtype, pin_memory=True)
+        except RuntimeError:
+            pass
+    return torch.empty(tensor.numel(), dtype=tensor.dtype)

@@ -213,7 +213,9 @@ class Checkpoint:
         if raw is None:
             raw = self._maps[found.file] = _map(found.file)
         place = found.place + offset * bytes_of
-        return raw[place : place + count * bytes_of].view(found.dtype)
+        data = raw[place : place + count * bytes_of]
+        # behind a buffer of odd length nothing is aligned, and torch views no such bytes as wider numbers
+        return (data.clone() if place % bytes_of else data).view(found.dtype)
 
 
 def _map(file: Path) -> Tensor:

@@ -13,7 +13,7 @@ from trainer.checkpoint.folder import found
 
 Report = Callable[[str], None]
 Moved = Callable[[int], None]
-CHUNK = 1 << 22
+CHUNK = 1 << 18  # bytes; what is read stays in the cache of the core that hashes it
 READERS = 8  # files hashed at once, at most: sha256 is slower than a good disk
 
 

@@ -23,10 +23,10 @@ PATIENT = 7 * 86400.0  # a run that came to its end waits for its last upload; C
 
 
 @contextmanager
-def backup(config: Config, folder: Path, stop: StopRequest, rewound: bool) -> Iterator[None]:
+def backup(config: Config, folder: Path, stop: StopRequest, rewound: int | None = None) -> Iterator[None]:
     """Sends the run's checkpoints to checkpoint.remote while the body trains, and the last ones after it.
 
-    rewound: the run was taken back to an earlier step on purpose. After a signal the last pass gets STOKER_GRACE
+    rewound: the step that the run was taken back to on purpose. After a signal the last pass gets STOKER_GRACE
     seconds; what is not sent then is sent by the next start. Raises TrainerError for a URL that can be no store.
     """
     url = config.checkpoint.remote
@@ -81,7 +81,8 @@ def _last_pass(sync: Beside, folder: Path, stop: StopRequest, grace: float) -> N
     if done and done[0]:
         _say(f"all checkpoints are at {sync.url}")
     else:
-        _say(f"WARNING: not all checkpoints are at {sync.url} yet; the next start, or `sync`, goes on with them")
+        _say(f"WARNING: not all checkpoints are at {sync.url} yet; the next start goes on with them, and")
+        _say(f"`python -m trainer sync {folder} --to {sync.url}` sends them now, or says why it cannot")
 
 
 def _mine(environ: Mapping[str, str]) -> bool:

@@ -84,7 +84,7 @@ def _tensor(tensor: Tensor) -> str:
 
 
 def _value(value: Any) -> str:
-    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+    text = "-" if value is None else value if isinstance(value, str) and value else json.dumps(value)
     return text if len(text) <= CUT else text[: CUT - 3] + "..."
 
 

@@ -72,6 +72,11 @@ def one(path: Path) -> Path:
     """A checkpoint folder given by its path. Raises TrainerError when it is none, or not one yet."""
     if path.name == manifest.MANIFEST:
         path = path.parent
+    if _pointer(path):
+        named = folder.pointed(path.parent, path.name)
+        if named is None:
+            raise TrainerError(f"{path} names no checkpoint that is there", "give its folder, step-...")
+        path = named
     if path.name.startswith(".staging-"):
         raise TrainerError(f"{path} is being written, or was when its trainer was killed", "verify it once it is there")
     if path.name.startswith(".incoming-"):
@@ -87,7 +92,8 @@ def is_one(path: str | None) -> bool:
         return False
     name = Path(path).name
     hidden = name.startswith((".staging-", ".incoming-"))
-    return hidden or folder.step_of(name) is not None or name == manifest.MANIFEST or _sealed(Path(path))
+    named = name == manifest.MANIFEST or _pointer(Path(path))
+    return hidden or folder.step_of(name) is not None or named or _sealed(Path(path))
 
 
 def settings(run: Path) -> dict[str, Any]:
@@ -117,6 +123,10 @@ def whole(flag: str, text: str | None, least: int) -> int | None:
 def say(text: str) -> None:
     """A line for people, on standard error."""
     print(f"trainer: {text}", file=sys.stderr, flush=True)
+
+
+def _pointer(path: Path) -> bool:
+    return path.name in folder.POINTERS and path.parent.name == CHECKPOINTS and path.is_file()
 
 
 def _sealed(path: Path) -> bool:

@@ -149,7 +149,7 @@ def _rules(run_folder: Path, keep: int | None, every: int | None) -> Rules:
         return Rules(
             max(1, int(told.get("keep", usual.keep))) if keep is None else keep,
             max(0, int(told.get("keep_every", usual.keep_every))) if every is None else every,
-            bool(told.get("require_remote", usual.require_remote)),
+            str(told.get("remote", usual.remote)) if told.get("require_remote", usual.require_remote) else None,
         )
     except (TypeError, ValueError):
         raise TrainerError(

@@ -28,7 +28,7 @@ def here(run: Path) -> list[Row]:
     """
     root = places.root(run)
     pointed = {pointer: path.name for pointer in folder.POINTERS if (path := folder.pointed(root, pointer))}
-    remote = publish.at_remote(run)
+    remote = publish.at_remote(run, skipped=False)
     contents = {path: _content(path) for path in folder.found(root)}
     losses = _losses(contents.values(), log.read(run / log.TRAINING))
     if folder.BEST not in pointed:  # the pointer is a hint for people; the manifests know it as well

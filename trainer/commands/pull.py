@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from trainer.commands import place
-from trainer.commands.moving import Bar, amount
+from trainer.commands.moving import Bar, amount, from_0
 from trainer.errors import CHECK_FAILED, TrainerError
 from trainer.machine import profile as baked
 from trainer.run import folder as runs
@@ -38,14 +38,16 @@ def register(commands: Any) -> None:
     parser.add_argument("--only", choices=("all", "model"), default="all", help="model: no optimizer state (all)")
     parser.add_argument("--missing-ok", action="store_true", help="0, not 1, when the store has none")
     parser.add_argument("--force", action="store_true", help="move what is in the way to RUN/aside")
-    parser.add_argument("--rate", type=float, default=0.0, metavar="MB/S", help="10^6 bytes a second; 0: no limit")
-    parser.add_argument("--stall", type=float, default=120.0, metavar="S", help="without a byte: start anew (120)")
+    parser.add_argument("--rate", type=from_0, default=0.0, metavar="MB/S", help="10^6 bytes a second; 0: no limit")
+    parser.add_argument("--stall", type=from_0, default=120.0, metavar="S", help="without a byte: start anew (120)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.set_defaults(act=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Fetches it."""
+    if options.step is not None and options.step < 0:
+        raise TrainerError(f"--step is {options.step}", "give a step from 0 up; `checkpoints --remote URL` shows them")
     folder = place.run_folder(options, baked.read(options.profile))
     which = "best" if options.best else options.step if options.step is not None else "latest"
     open_store(options.url).close()  # a wrong URL or a missing library is told at once

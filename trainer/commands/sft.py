@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.commands import opened
+from trainer.commands.backup import backup
 from trainer.commands.train import rank_count
 from trainer.config.check import check
 from trainer.config.read import apply_text
@@ -64,13 +65,14 @@ def run(options: argparse.Namespace) -> int:
     chats = sft.Chats(base, tokenizer, Path(options.data), held_out, not options.no_pack)
     config = configured(options, base, chats)
     ranks = rank_count(options.ranks, config)
-    if ranks > 1 and "RANK" not in os.environ:
-        from trainer.parallel.launch import launch
+    with backup(config, Path(options.run), stop):
+        if ranks > 1 and "RANK" not in os.environ:
+            from trainer.parallel.launch import launch
 
-        return launch(sys.argv[1:], ranks)
-    if os.environ.get("RANK", "0") == "0":
-        _tell(chats)
-    return int(train(config, Path(options.run), stop, chats))
+            return launch(sys.argv[1:], ranks)
+        if os.environ.get("RANK", "0") == "0":
+            _tell(chats)
+        return int(train(config, Path(options.run), stop, chats))
 
 
 def configured(options: argparse.Namespace, base: Weights, chats: Chats) -> Config:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trainer.commands.moving import Bar
+from trainer.commands.moving import Bar, from_0
 from trainer.errors import TrainerError
 from trainer.stores.open import open_store
 from trainer.sync import status
@@ -43,15 +43,16 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("--to", required=True, metavar="URL", help="file://, ssh://, s3://, gs:// or hf://")
-    parser.add_argument("--every", type=_seconds, metavar="S", help="stay, and look at least every S seconds")
+    parser.add_argument("--every", type=from_0, metavar="S", help="stay, and look at least every S seconds")
     parser.add_argument("--remote-keep", type=int, default=0, metavar="N", help="newest that stay there; 0: all (0)")
     parser.add_argument("--remote-keep-every", type=int, default=0, metavar="K", help="multiples of K steps stay (0)")
-    parser.add_argument("--rate", type=_seconds, default=0.0, metavar="MB/S", help="10^6 bytes a second; 0: no limit")
-    parser.add_argument("--stall", type=_seconds, default=120.0, metavar="S", help="without a byte: start anew (120)")
-    parser.add_argument("--grace", type=_seconds, default=20.0, metavar="S", help="to finish after SIGTERM (20)")
+    parser.add_argument("--rate", type=from_0, default=0.0, metavar="MB/S", help="10^6 bytes a second; 0: no limit")
+    parser.add_argument("--stall", type=from_0, default=120.0, metavar="S", help="without a byte: start anew (120)")
+    parser.add_argument("--grace", type=from_0, default=20.0, metavar="S", help="to finish after SIGTERM (20)")
     parser.add_argument("--parent", type=int, metavar="PID", help="end, after a last pass, when this process has ended")
     parser.add_argument("--adopt", action="store_true", help="send although the URL holds another run")
-    parser.add_argument("--rewound", action="store_true", help="drop there what is newer than all of RUN")
+    story = "RUN went back to step N: drop there what is newer than all of RUN, when one made since has arrived"
+    parser.add_argument("--rewound", type=int, metavar="N", help=story)
     parser.add_argument("--until-done", action="store_true", help="without --every: try until all is there")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output at the end")
     parser.set_defaults(act=run)
@@ -113,10 +114,3 @@ def report(syncing: Syncing, code: int) -> dict[str, Any]:
     sent = syncing.status.content["sent_bytes"]
     unsent = {"unsent": syncing.unsent(), "error": error, "sent_bytes": sent, "exit_code": code}
     return {"remote": syncing.url, **syncing.pushed.to_json(), **unsent}
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value

@@ -80,6 +80,10 @@ def run(options: argparse.Namespace) -> int:
     stop = StopRequest()
     if not options.show:
         stop.install()
+    if options.resume_from_step is not None and options.resume_from_step < 0:
+        raise TrainerError(
+            f"--resume-from-step is {options.resume_from_step}", "give a step; `checkpoints RUN` lists them"
+        )
     config, folder = resolved(options)
     if options.show:
         print(json.dumps({"run": str(folder), "config": config.to_json()}, indent=1))
@@ -87,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     ranks = rank_count(options.ranks, config)
     if "RANK" not in os.environ and (config.train.device == "cpu" or not visible_gpus()):
         fits_host(config, ranks)
-    with backup(config, folder, stop, rewound=options.resume_from_step is not None):
+    with backup(config, folder, stop, options.resume_from_step):
         if ranks > 1 and "RANK" not in os.environ:
             from trainer.parallel.launch import launch
 

@@ -14,7 +14,7 @@ from trainer.data.order import Order
 from trainer.data.tokens import Tokens, open_tokens
 from trainer.parallel.world import World
 from trainer.run.evaluate import SplitPairs
-from trainer.run.folder import TOKENIZER
+from trainer.run.folder import keep_tokenizer
 
 
 class Corpus:
@@ -45,10 +45,7 @@ class Corpus:
 
     def keep(self, folder: Path) -> None:
         """The tokenizer, for sampling and export."""
-        target = folder / TOKENIZER
-        if not target.exists():
-            target.mkdir(parents=True)
-            self.tokens.tokenizer.save(target)
+        keep_tokenizer(folder, lambda place: self.tokens.tokenizer.save(place))
 
 
 class Windows:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,20 @@ def _lock(handle: int, folder: Path) -> None:
             raise TrainerError(f"process {other} is training in {folder}", next_step, REFUSED) from None
         except OSError:
             return  # a file system without locks (some network volumes): one owner is then the user's promise
+
+
+def keep_tokenizer(run: Path, save: Callable[[Path], object]) -> None:
+    """Puts the tokenizer into the run folder, once. save: writes its files into a folder that is there.
+
+    Whole or not at all: half of it, left by a kill, would be taken for all of it by every later attempt.
+    """
+    target, draft = run / TOKENIZER, run / f".{TOKENIZER}"
+    if target.exists():
+        return
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save(draft)
+    draft.rename(target)
 
 
 def is_owned(folder: Path) -> bool:

@@ -28,6 +28,7 @@ from trainer.precision.policy import Resolved
 from trainer.run.chance import seed
 from trainer.run.folder import CHECKPOINTS
 from trainer.run.journal import Journal
+from trainer.run.resumption import CHANGES
 from trainer.run.state import State
 
 COMPUTE = {"fp32": torch.float32, "fp16": torch.float16}  # all others compute attention in bf16
@@ -180,7 +181,11 @@ def refuse_other(then: dict[str, Any], now: dict[str, Any], where: Path, allow: 
         if then.get(section, {}).get(key) != value
     ]
     if changed:
-        hint = "give the old values, another --run, or --allow-change SECTION"
+        parts = {text.partition(".")[0] for text in changed}
+        flags = " ".join(f"--allow-change {part}" for part in CHANGES if part in parts)
+        hint = "give the old values, or another --run"
+        if parts <= {*CHANGES}:
+            hint = f"give the old values, another --run, or {flags}"
         raise TrainerError(f"{where} holds another run: {'; '.join(changed)}", hint)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from trainer import __version__
 from trainer.machine import profile as baked
 from trainer.parallel.world import World
 
+TAG = re.compile(r"-g(?P<commit>[0-9a-f]{7,40})(-dirty)?-(?P<plan>[0-9a-f]{8,64})(@|\Z)")
+
 
 def lineage(data: str, world: World, parent: dict[str, Any] | None) -> dict[str, Any]:
     """JSON for the manifest. data: the source's identity; parent: name and manifest hash of the checkpoint before.
 
-    image is what STOKER_IMAGE says: an image cannot hold its own digest. plan is the baked profile's.
+    image is what STOKER_IMAGE says, an image cannot hold its own name; its tag tells the commit and the plan's hash:
+    `<profile>-<version>-g<commit>-<plan>`. Outside an image the commit is the checkout's.
     """
     return {"parent": parent, "data": data, "hardware": hardware(world), **_code()}
 
@@ -34,11 +38,13 @@ def hardware(world: World) -> dict[str, Any]:
 @functools.cache
 def _code() -> dict[str, Any]:
     profile = baked.read(None)
+    image = os.environ.get("STOKER_IMAGE")
+    tag = TAG.search(image or "")
     return {
-        "image": os.environ.get("STOKER_IMAGE"),
-        "plan": profile.get("plan"),
+        "image": image,
+        "plan": tag["plan"] if tag else None,
         "profile": profile.get("profile"),
-        "commit": profile.get("commit") or _commit(),
+        "commit": tag["commit"] if tag else _commit(),
         "versions": {
             "trainer": profile.get("version") or __version__,
             "torch": torch.__version__,

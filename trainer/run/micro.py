@@ -41,7 +41,8 @@ def _tried(job: Job, length: int) -> int:
     a resume and takes other memory is in the name."""
     train, offload = job.config.train, job.config.parallel.offload
     kept = f"checkpointing {train.checkpointing}, loss_chunk {train.loss_chunk}, offload {offload}"
-    name = f"{length} on {job.world.size} x {_device_name(job)}, {kept}"
+    engine = f"{job.state.engine.kind} {job.state.engine.stage}"
+    name = f"{length}, batch {train.batch} on {job.world.size} x {_device_name(job)}, {engine}, {kept}"
     remembered = job.state.progress.micro
     if name not in remembered:
         remembered[name] = _measured(job, length)

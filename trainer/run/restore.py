@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.checkpoint import folder, manifest, verify
-from trainer.errors import OUTSIDE_FAILED, TrainerError
+from trainer.errors import OUTSIDE_FAILED, REFUSED, TrainerError
 from trainer.precision.policy import Resolved, changed
 from trainer.run.job import Job, identity, refuse_other
 from trainer.run.resumption import Resume
@@ -23,7 +23,17 @@ def resume(job: Job, wish: Resume) -> bool:
         folder.sweep(job.checkpoints)
     newest = newest_good(job) if wish.step is None else _chosen(job, wish.step)
     if newest is None:
-        if job.world.first and folder.found(job.checkpoints):
+        damaged = job.world.broadcast(job.world.first and bool(folder.found(job.checkpoints)))
+        remote = job.config.checkpoint.remote
+        if damaged and remote:
+            hint = f"python -m trainer pull {remote} --run {job.folder} --force; or give another --run to begin anew"
+            raise TrainerError(f"no checkpoint in {job.folder} is good, and {remote} may have one", hint, REFUSED)
+        if weights := job.world.broadcast(_weights_only(job) if job.world.first else None):
+            hint = f"trainer pull URL --run {job.folder} fetches the rest of it; or give another --run to begin anew"
+            raise TrainerError(
+                f"{job.folder} has the weights of {weights} only, and no training goes on from those", hint, REFUSED
+            )
+        if damaged:
             job.journal.warn("no checkpoint of this run is good; starting from step 0")
         return False
     content = manifest.read(newest)
@@ -32,8 +42,10 @@ def resume(job: Job, wish: Resume) -> bool:
     if differences and "precision" not in wish.allow:
         hint = "give the old precision.*, another --run folder, or --allow-change precision"
         raise TrainerError(f"{job.folder} was trained in another precision: {'; '.join(differences)}", hint)
-    if job.world.first and wish.step is not None:
-        _set_aside(job, newest)
+    if job.world.first:
+        if wish.step is not None:
+            _set_aside(job, wish.step)
+        _point(job, newest, content)
     optimizer = content["identity"].get("optim", {}).get("name", job.config.optim.name)
     take(job, newest, optimizer == job.config.optim.name)
     job.journal.say(f"resuming from {newest.name}")
@@ -42,6 +54,17 @@ def resume(job: Job, wish: Resume) -> bool:
     for difference in [*differences, *_spread(job, content["engine"])]:
         job.journal.warn(f"changed since {newest.name}: {difference}")
     return True
+
+
+def _weights_only(job: Job) -> str | None:
+    """The newest checkpoint that holds weights only, fetched or thinned: beginning anew would drop it."""
+    for path in folder.found(job.checkpoints):
+        try:
+            if not manifest.resumable(manifest.read(path)):
+                return path.name
+        except manifest.Damaged:
+            continue
+    return None
 
 
 def take(job: Job, checkpoint: Path, optimizer: bool = True) -> None:
@@ -72,13 +95,15 @@ def _chosen(job: Job, step: int) -> Path:
     if reason is not None:
         there = ", ".join(str(folder.step_of(path.name)) for path in reversed(folder.found(job.checkpoints))) or "none"
         hint = f"steps that are there: {there}"
+        if job.config.checkpoint.remote:
+            hint += f"; from the store: pull {job.config.checkpoint.remote} --run {job.folder} --step {step} --force"
         raise TrainerError(f"cannot resume from step {step}: {reason}", hint, OUTSIDE_FAILED)
     return chosen
 
 
-def _set_aside(job: Job, chosen: Path) -> None:
-    """Moves newer checkpoints out of the way: the run takes another turn at `chosen`, and nothing is deleted."""
-    newer = [path for path in folder.found(job.checkpoints) if path.name > chosen.name]
+def _set_aside(job: Job, step: int) -> None:
+    """Moves newer checkpoints out of the way: the run takes another turn at `step`, and nothing is deleted."""
+    newer = [path for path in folder.found(job.checkpoints) if (folder.step_of(path.name) or 0) > step]
     if not newer:
         return
     aside = job.folder / f"set-aside-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
@@ -93,7 +118,8 @@ def _point(job: Job, newest: Path, content: dict[str, Any]) -> None:
     """Mends the pointers: a kill may have come between a checkpoint and them, and retention goes by `best`."""
     root = job.checkpoints
     best = root / folder.name_of(content["best"]["step"])
-    wanted = {folder.LATEST: newest, folder.BEST: best if best.is_dir() else folder.pointed(root, folder.BEST)}
+    known = content["best"]["loss"] is not None and best.is_dir()  # without a loss the step says nothing
+    wanted = {folder.LATEST: newest, folder.BEST: best if known else folder.pointed(root, folder.BEST)}
     with suppress(OSError):  # on a full disk they stay as they are until the next save
         for pointer, target in wanted.items():
             if target is None:

@@ -29,7 +29,9 @@ def save(job: Job, best: bool = False) -> bool:
     pieces = job.state.pieces()
     pointers = (folder.BEST, folder.LATEST) if best else (folder.LATEST,)
     job.attempts += 1
-    staging = job.world.broadcast(_staging(job, pieces, pointers) if job.world.first else None)
+    staging = _staging(job, pieces, pointers) if job.world.first else None
+    job.world.barrier()  # it may have hashed all of a checkpoint
+    staging = job.world.broadcast(staging)
     if not isinstance(staging, Path):
         return bool(staging)
     progress = job.state.progress
@@ -63,9 +65,12 @@ def tell(job: Job) -> None:
         job.journal.warn(f"cannot save the checkpoint of step {outcome.step}: {outcome.error}; {hint}")
         return
     job.journal.add("save", step=outcome.step, checkpoint=name, bytes=done.bytes, **seconds, dropped=done.dropped)
-    job.parent, job.good = {"checkpoint": name, "sha256": done.sha256}, outcome.step
     if done.fault is not None:
         job.journal.warn(f"{name} does not read back as it was written ({done.fault}); no older checkpoint is dropped")
+        return
+    job.parent, job.good = {"checkpoint": name, "sha256": done.sha256}, outcome.step
+    if outcome.untidy is not None:
+        job.journal.warn(f"{name} is saved, but an older checkpoint cannot be dropped: {outcome.untidy}")
 
 
 def finish(job: Job) -> None:
@@ -110,13 +115,14 @@ def facts(job: Job) -> dict[str, Any]:
 def rules(job: Job) -> Rules:
     """What retention keeps."""
     asked = job.config.checkpoint
-    return Rules(asked.keep, asked.keep_every, asked.require_remote)
+    return Rules(asked.keep, asked.keep_every, asked.remote if asked.require_remote else None)
 
 
 def _staging(job: Job, pieces: Any, pointers: tuple[str, ...]) -> Path | bool:
     """A fresh name for the staging folder; True when a good checkpoint of this step is there; False without room."""
     root, step = job.checkpoints, job.state.progress.step
     target = root / folder.name_of(step)
+    folder.sweep(root)  # a rank that was late in a save that failed may have written on after its folder was removed
     try:
         if target.exists() and verify.fault(target) is None and manifest.resumable(manifest.read(target)):
             for pointer in pointers:

@@ -57,7 +57,7 @@ def parse(url: str) -> Address:
         )
     if scheme == "file":
         if not rest.startswith("/"):
-            raise TrainerError(f"{url} names no absolute folder", f"write file:///{rest.lstrip('/')}")
+            raise TrainerError(f"{url} names no absolute folder", f"write file:///{rest.lstrip('/') or 'folder'}")
         return Address("file", "", unquote(rest))
     try:
         parts = urlsplit(url)

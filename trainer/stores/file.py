@@ -28,6 +28,10 @@ class Folder:
         self.url = url
         self.root = Path(parse(url).path)
         self._device: int | None = None
+        there = next(path for path in (self.root, *self.root.parents) if path.exists())
+        if not there.is_dir():
+            what = f"{there} is a file, so {url} can be no folder"
+            raise StoreError(what, "give a folder, or one that can be made", transient=False)
 
     def list(self, prefix: str = "") -> dict[str, int]:
         """See Store.list. Symbolic links are not followed."""

@@ -28,10 +28,10 @@ TOLD = 600.0  # seconds between two lines about the same trouble
 class Beside:
     """`with Beside(run, url, ...) as sync:`; call sync.check() now and then and sync.finish(seconds) at the end.
 
-    every: seconds between passes (a new checkpoint is sent at once in any case); rate: MB/s, 0 for no limit; keep and
-    keep_every: what stays at the store, see prune.Rules; rewound: the run was taken back to an earlier step on
-    purpose; adopt: the URL may hold another run; say: gets lines for people. Leaving the block without `finish` lets
-    the process end by itself, after a last pass, when this one has ended.
+    every: seconds between passes (a new checkpoint is sent at once in any case); rate: MB/s, 0 for no limit; keep,
+    keep_every, rewound: what stays at the store, see prune.Rules; adopt: the URL may hold another run; say: gets lines
+    for people. Leaving the block without `finish` lets the process end by itself, after a last pass, when this one has
+    ended.
     """
 
     def __init__(
@@ -44,13 +44,14 @@ class Beside:
         keep_every: int = 0,
         say: Callable[[str], None] = lambda _: None,
         stall: float = 120.0,
-        rewound: bool = False,
+        rewound: int | None = None,
         adopt: bool = False,
     ) -> None:
         self.run, self.url, self._say = Path(run), url, say
         shared = ["--to", url, "--rate", str(rate), "--stall", str(stall)]
         shared += ["--remote-keep", str(keep), "--remote-keep-every", str(keep_every)]
-        shared += ["--rewound"] * rewound + ["--adopt"] * adopt
+        shared += [] if rewound is None else ["--rewound", str(rewound)]
+        shared += ["--adopt"] * adopt
         self._always = [*shared, "--every", str(every), "--parent", str(os.getpid())]
         self._last = [*shared, "--until-done", "--parent", str(os.getpid())]
         self._process: subprocess.Popen[bytes] | None = None

@@ -24,16 +24,11 @@ def related(ours: Iterable[Manifest], theirs: Iterable[Manifest]) -> bool:
 
 
 def _kin(one: Manifest, two: Manifest) -> bool:
-    if seal(one) == seal(two):
+    if manifest.seal(one) == manifest.seal(two):
         return True
     if one.get("identity") == two.get("identity"):
         return True
-    return _parent(one) == seal(two) or _parent(two) == seal(one)
-
-
-def seal(content: Manifest) -> str:
-    """What names a checkpoint: the hash of its manifest, also after its optimizer's files were dropped."""
-    return str(content.get("whole", content[manifest.OWN]))
+    return _parent(one) == manifest.seal(two) or _parent(two) == manifest.seal(one)
 
 
 def _parent(content: Manifest) -> str | None:

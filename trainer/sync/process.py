@@ -162,7 +162,7 @@ class Syncing:
 
     def _take(self, pushed: Pushed) -> None:
         self.pushed, self._planned = pushed, True
-        self.status.set(checkpoints=pushed.there, skipped=pushed.skipped)
+        self.status.set(checkpoints=pushed.there, skipped=pushed.skipped, seals=pushed.seals)
 
     def _judge(self, ended: Ended) -> int | None:
         """What follows from a pass."""
@@ -171,7 +171,7 @@ class Syncing:
             self._failed, self.error = 0, None
             self.log.over(TROUBLE)
             unfit = [f"{name} is not sent: {reason}" for name, reason in self.pushed.reasons.items()]
-            self.status.set(state=status.IDLE, error=unfit[0] if unfit else None)
+            self.status.set(state=status.IDLE, error=unfit[0] if unfit else self.pushed.doubt)
             self.status.write()  # the time of the last look, also when all is as before
             self._next = time.monotonic() + (self.wishes.every or 0.0)
             if self._new() or (self.ending is not None and self.ending.fresh):
@@ -223,7 +223,7 @@ class Syncing:
 
     def _new(self) -> set[str]:
         """Checkpoints that have appeared since the last pass began, and that it has not dealt with."""
-        return self._names() - self._seen - {*self.pushed.there, *self.pushed.skipped}
+        return self._names() - self._seen - self.pushed.seals.keys()
 
     def _names(self) -> set[str]:
         return {path.name for path in folder.found(self.run / "checkpoints")}

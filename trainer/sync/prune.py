@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from trainer.checkpoint import retention
+from trainer.checkpoint import folder, retention
 from trainer.sync.remote import Remote, best_of
 
 
 @dataclass(frozen=True)
 class Rules:
     """keep: newest checkpoints that stay at the store, 0 for all; keep_every: multiples of so many steps stay, 0 for
-    none; the best stays. rewound: the run was taken back to an earlier step on purpose; what it had made beyond that
-    goes when the newest of now has arrived."""
+    none; the best stays. rewound: the run was taken back to this step on purpose; what it had made beyond that goes
+    when one that was made since has arrived, so that a training which never began costs nothing."""
 
     keep: int = 0
     keep_every: int = 0
-    rewound: bool = False
+    rewound: int | None = None
+
+    def replaced(self, ours: Collection[int]) -> bool:
+        """Whether the run was taken back, and has made a checkpoint since."""
+        return self.rewound is not None and max(ours, default=-1) > self.rewound
 
 
 def unworthy(steps: Collection[int], there: Sequence[Remote], rules: Rules, protect: Collection[int]) -> set[int]:
@@ -47,11 +51,15 @@ def leftovers(there: Sequence[Remote], ours: Collection[int]) -> list[Remote]:
     return [found for found in there if not found.complete and found.step < newest and found.step not in ours]
 
 
-def abandoned(there: Sequence[Remote], ours: Collection[int]) -> list[Remote]:
-    """Complete ones beyond our newest, when our newest has arrived: made before the run was taken back."""
+def beyond(there: Sequence[Remote], ours: Collection[int], arrived: Collection[str]) -> list[Remote]:
+    """Complete ones newer than our newest, when that has arrived: made before the run was taken back, or elsewhere.
+
+    arrived: names of ours that are there; another run's, or another turn's, may have the same step.
+    """
     newest = max(ours, default=-1)
-    arrived = any(found.complete and found.step == newest for found in there)
-    return [found for found in there if found.complete and found.step > newest] if arrived else []
+    if folder.name_of(newest) not in arrived:
+        return []
+    return [found for found in there if found.complete and found.step > newest]
 
 
 def _kept(there: Sequence[Remote], protect: Collection[int]) -> set[int]:

@@ -97,7 +97,8 @@ def _looked(store: Store) -> list[Remote]:
 def _candidates(there: Sequence[Remote], which: Which, store: Store) -> Sequence[Remote]:
     names = ", ".join(found.name for found in there)
     if not there:
-        raise NothingThere(f"{store.url} has no whole checkpoint", "see the URL; a run sends its first", CHECK_FAILED)
+        hint = "is the URL right? a run sends each checkpoint once it is saved; `checkpoints --remote URL` shows all"
+        raise NothingThere(f"{store.url} has no whole checkpoint", hint, CHECK_FAILED)
     if which == "latest":
         return there
     step = remote.best_of(list(there)) if which == "best" else which
@@ -150,7 +151,7 @@ class _Task:
             ours = manifest.read(target)
         except manifest.Damaged:
             return False
-        if kinship.seal(ours) != kinship.seal(incoming.content):
+        if manifest.seal(ours) != manifest.seal(incoming.content):
             return False
         if not self.model and not manifest.resumable(ours):
             return False
@@ -167,7 +168,7 @@ class _Task:
         if newer and not self.model:
             self.refuse(f"{self.run} has {newer[0].name}, newer than {found.name} at the store")
         same = [path for path in good if path.name == incoming.name and not already]
-        other = [path for path in same if kinship.seal(manifest.read(path)) != kinship.seal(incoming.content)]
+        other = [path for path in same if manifest.seal(manifest.read(path)) != manifest.seal(incoming.content)]
         if other:
             self.refuse(f"{self.run} has another {incoming.name} than the store")
         return [*(newer if not self.model else []), *other]

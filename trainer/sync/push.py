@@ -23,7 +23,8 @@ ROOT = "checkpoints"
 class Pushed:
     """Names of checkpoints, newest first. there: complete at the store now; sent: by this pass; skipped: here, and
     not worth sending (a newer one is there, and the store would drop them at once); unsent: here, and still to be
-    sent, or not fit for it; removed: dropped from the store. reasons: why something is unsent."""
+    sent, or not fit for it; removed: dropped from the store. reasons: why something is unsent. seals: of ours that are
+    there or skipped, by name; a name alone may come to mean another checkpoint. doubt: what looks like a mistake."""
 
     there: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
@@ -31,6 +32,8 @@ class Pushed:
     unsent: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    seals: dict[str, str] = field(default_factory=dict)
+    doubt: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -116,6 +119,10 @@ class _Pass:
         except manifest.Damaged:
             return None
 
+    def seal(self, name: str) -> None:
+        if (ours := self.ours(name)) is not None:
+            self.done.seals[name] = manifest.seal(ours)
+
     def local(self) -> list[tuple[int, Path]]:
         """Our checkpoints, newest first; those that hold weights alone are for use here, and are not sent."""
         steps = [(folder.step_of(path.name) or 0, path) for path in folder.found(self.root)]
@@ -130,15 +137,17 @@ class _Pass:
         local = self.local()
         complete = {found.name for found in there if found.complete}
         unworthy = prune.unworthy([step for step, _ in local], there, self.rules, self.protected(local))
-        self.done.skipped, self.done.unsent = [], []
+        self.done.skipped, self.done.unsent, self.done.seals = [], [], {}
         wanted = []
         for step, path in local:
             if path.name in self.done.there:
+                self.seal(path.name)
                 continue
             if path.name in self.done.reasons:
                 self.done.unsent.append(path.name)
             elif step in unworthy:
                 self.done.skipped.append(path.name)
+                self.seal(path.name)
             elif complete == {path.name}:  # replacing the only complete one would leave the store with none
                 self.done.unsent.append(path.name)
             else:
@@ -161,7 +170,9 @@ class _Pass:
         checkpoints may be anybody's: it replaces nothing beside checkpoints that are there.
         """
         if there and not self.local():
-            self.say(f"WARNING: {self.store.url} has {there[0].name} and {self.run} no checkpoint: pull it first?")
+            what = f"{self.store.url} has {there[0].name} already, and {self.run} has no checkpoint"
+            self.done.doubt = f"{what}: pull it first, or give this run a URL of its own"
+            self.say(f"WARNING: {self.done.doubt}")
             return []
         sizes = self.store.list(runfiles.PREFIX)
         changed = []
@@ -185,12 +196,12 @@ class _Pass:
         """Drops what may go; a failure of that is no failure of the pass."""
         local = self.local()
         ours = [step for step, _ in local]
-        beyond = prune.abandoned(there, ours)
-        if beyond and self.rules.rewound:
+        beyond, replaced = prune.beyond(there, ours, self.done.there), self.rules.replaced(ours)
+        if beyond and replaced:
             going = beyond  # they must not count as the newest ones; the next pass drops what else may go
         else:
             going = [*prune.surplus(there, self.rules, self.protected(local)), *prune.leftovers(there, ours)]
-        if beyond and not self.rules.rewound:
+        if beyond and not replaced:
             names = ", ".join(found.name for found in beyond)
             self.say(f"WARNING: {self.store.url} has {names}, newer than all of this run folder; a pull would take it")
         try:
@@ -202,4 +213,5 @@ class _Pass:
             self.say(f"{error.what}; dropped with the next pass")
         gone = {found.name for found in going}
         self.done.there = [name for name in self.done.there if name not in gone]
+        self.done.seals = {name: seal for name, seal in self.done.seals.items() if name not in gone}
         self.told(self.done)

@@ -26,9 +26,10 @@ class Status:
     """RUN/sync.json, whole, by rename.
 
     {"remote": URL, "checkpoints": names that are complete at the store, "skipped": names here that are not worth
-    sending (a newer one is there), "time": seconds since 1970, "state": idle, sending, waiting (for another try) or
-    failed (another try will hardly help), "error": its first line, or why a checkpoint is not sent, or null,
-    "sent_bytes": since this process began, "pid"}. What an earlier process saw stays until the store was seen again.
+    sending (a newer one is there), "seals": by name, what those two were when they were found to be ours, "time":
+    seconds since 1970, "state": idle, sending, waiting (for another try) or failed (another try will hardly help),
+    "error": its first line, or why a checkpoint is not sent, or null, "sent_bytes": since this process began, "pid"}.
+    What an earlier process saw stays until the store was seen again.
     """
 
     def __init__(self, run: Path, url: str, pid: int) -> None:
@@ -39,6 +40,7 @@ class Status:
             "remote": url,
             "checkpoints": before.get("checkpoints", []) if same else [],
             "skipped": before.get("skipped", []) if same else [],
+            "seals": before.get("seals", {}) if same else {},
             "state": IDLE,
             "error": None,
             "sent_bytes": 0,

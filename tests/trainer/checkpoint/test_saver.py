@@ -101,6 +101,28 @@ def test_one_rank_that_fails_fails_the_save_and_leaves_nothing(wish, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["copy", "write"])
+def test_a_rank_that_fails_before_anything_is_there_is_not_waited_for(wish, tmp_path, monkeypatch, place):
+    """Rank 0 would wait an hour for its note, and the loop with it at the next save."""
+    late, first = saver(1, 2), saver(0, 2)
+
+    def full(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((late._snapshot, "take") if place == "copy" else (part, "write")), full)
+        late.begin(wish(1, 1, 2))
+        late.settle()
+        late.wait()
+    first.begin(wish(1, 0, 2))
+    waiting = threading.Thread(target=first.wait, daemon=True)
+    waiting.start()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert first.outcome().error == "rank 1: MemoryError"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("place", ["weights-00000-00.safetensors", "random-00000.json", "manifest.json"])
 def test_a_disk_that_fails_at_any_file_leaves_the_old_checkpoint(wish, tmp_path, monkeypatch, place):
     own = saver()
@@ -124,6 +146,23 @@ def test_a_disk_that_fails_at_any_file_leaves_the_old_checkpoint(wish, tmp_path,
     own.begin(wish(2))
     own.wait()
     assert own.outcome().error is None, "and the next one works"
+
+
+def test_without_a_thread_the_save_is_made_all_the_same(wish, tmp_path, monkeypatch):
+    """A container's limit of processes counts threads too."""
+    own = saver()
+    start = threading.Thread.start
+
+    def refused(self):
+        if self.name.startswith("save-"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    own.begin(wish(1))
+    own.settle()
+    own.close()
+    assert own.outcome().error is None and verify.fault(tmp_path / "step-00000001") is None
 
 
 def test_closing_does_not_wait_for_ranks_that_never_come(wish, tmp_path):

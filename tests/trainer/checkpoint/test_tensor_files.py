@@ -81,6 +81,27 @@ def test_the_hash_is_of_what_lies_on_the_disk(torch, tmp_path):
     assert sum(told) == len(content)
 
 
+def test_buffers_of_any_type_and_length_come_back_in_any_order(torch, tmp_path):
+    """What lies behind an odd number of bytes is not aligned to its own size."""
+    from trainer.checkpoint import manifest, part
+    from trainer.checkpoint.piece import BUFFER, Piece
+    from trainer.checkpoint.tensors import Checkpoint
+
+    values = {
+        "odd": torch.tensor([True, False, True]),
+        "floats": torch.tensor([1.5, -2.0]),
+        "none": torch.empty(0),
+        "long": torch.tensor([5]),
+        "half": torch.tensor([0.25], dtype=torch.bfloat16),
+    }
+    pieces = [Piece(BUFFER, name, tuple(value.shape), 0, value) for name, value in values.items()]
+    written = part.write(tmp_path, 0, pieces, b"{}")
+    (tmp_path / manifest.MANIFEST).write_bytes(manifest.sealed({"format": manifest.FORMAT, **written}))
+    back = Checkpoint(tmp_path).buffers()
+    assert back.keys() == values.keys()
+    assert all(torch.equal(back[name], value) for name, value in values.items())
+
+
 def test_a_missing_part_is_an_error_and_no_zeros(torch, tmp_path):
     from tests.trainer.checkpoint import made
     from trainer.checkpoint.tensors import Checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from trainer.checkpoint import folder, manifest
 
 WEIGHTS = "weights-00000-00.safetensors"
 OPTIMIZER = "optimizer-00000-00.safetensors"
+STORE = "file:///there"
 
 
 def checkpoint(run: Path, step: int, best: tuple[float, int] | None = None, **facts: Any) -> Path:
@@ -50,3 +52,10 @@ def flip(path: Path) -> None:
 def steps(run: Path) -> list[int | None]:
     """Those that are there, newest first."""
     return [folder.step_of(path.name) for path in folder.found(run / "checkpoints")]
+
+
+def at_store(run: Path, *which: int) -> None:
+    """RUN/sync.json as it is when these are whole at the store."""
+    names = [folder.name_of(step) for step in which]
+    seals = {name: manifest.seal(manifest.read(run / "checkpoints" / name)) for name in names}
+    (run / "sync.json").write_text(json.dumps({"remote": STORE, "checkpoints": names, "seals": seals}))

@@ -103,3 +103,15 @@ def test_weights_pulled_alone_are_listed_as_such(command, run, tmp_path):
     assert said.code == 0, said.err
     assert "weights only" in command("checkpoints", tmp_path / "new").out
     assert command("checkpoints", "verify", tmp_path / "new").out.startswith("step-00000020  weights only")
+
+
+def test_a_pointer_is_as_good_as_the_folder_it_names(command, run):
+    said = command("checkpoints", "diff", run / "checkpoints/latest", run / "checkpoints/step-00000020")
+    assert said.code == 0 and "says: the same" in said.out
+    assert command("checkpoints", "verify", run / "checkpoints/latest").out.startswith("step-00000020  whole")
+
+
+def test_a_pointer_to_nothing_is_told(command, run):
+    (run / "checkpoints/latest").write_text("step-00000099\n")
+    said = command("checkpoints", "diff", run / "checkpoints/latest", run)
+    assert said.code == 2 and "names no checkpoint" in said.err

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.trainer.commands.plain import WEIGHTS, checkpoint, flip, steps
+from tests.trainer.commands.plain import WEIGHTS, at_store, checkpoint, flip, steps
 from trainer.checkpoint import thin
 
 
@@ -61,7 +61,7 @@ def test_losses_of_the_log_are_shown_too(command, run):
 def test_what_is_damaged_weights_alone_or_at_the_store_is_told(command, run):
     (run / "checkpoints/step-00000030" / WEIGHTS).write_bytes(b"short")
     thin.thin(run / "checkpoints/step-00000010")
-    (run / "sync.json").write_text(json.dumps({"checkpoints": ["step-00000020"]}))
+    at_store(run, 20)
     said = command("checkpoints", run)
     assert "damaged" in said.out and f"step-00000030: {WEIGHTS} has 5 bytes, not 1500" in said.out
     assert "whole, at the store" in said.out and "weights only" in said.out
@@ -172,3 +172,11 @@ def test_looking_changes_nothing(command, run):
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
     flip(run / "checkpoints/step-00000030" / WEIGHTS)
     assert steps(run) == [30, 20, 10]
+
+
+def test_another_checkpoint_of_that_name_at_the_store_is_not_this_one(command, run):
+    at_store(run, 20)
+    told = json.loads((run / "sync.json").read_text())
+    told["seals"]["step-00000020"] = "0" * 64
+    (run / "sync.json").write_text(json.dumps(told))
+    assert "at the store" not in command("checkpoints", run).out

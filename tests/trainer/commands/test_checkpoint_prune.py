@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.commands.plain import OPTIMIZER, WEIGHTS, checkpoint, flip, steps
+from tests.trainer.commands.plain import OPTIMIZER, STORE, WEIGHTS, at_store, checkpoint, flip, steps
 from trainer.checkpoint import folder, manifest, thin, verify
 
 
@@ -51,12 +51,21 @@ def test_the_best_stays_also_where_its_pointer_is_gone(command, run):
 
 
 def test_what_a_required_store_has_not_got_stays(command, run):
-    (run / "config.json").write_text(json.dumps({"checkpoint": {"keep": 1, "require_remote": True}}))
+    (run / "config.json").write_text(json.dumps({"checkpoint": {"keep": 1, "remote": STORE, "require_remote": True}}))
     command("checkpoints", "prune", run, "--yes")
     assert steps(run) == [50, 40, 30, 20, 10]
-    (run / "sync.json").write_text(json.dumps({"checkpoints": ["step-00000010", "step-00000040"]}))
+    at_store(run, 10, 40)
     command("checkpoints", "prune", run, "--yes")
     assert steps(run) == [50, 30, 20]
+
+
+def test_what_another_store_than_the_required_one_has_got_stays(command, run):
+    """A `sync` by hand to a second store writes the same sync.json."""
+    asked = {"keep": 1, "remote": "file:///elsewhere", "require_remote": True}
+    (run / "config.json").write_text(json.dumps({"checkpoint": asked}))
+    at_store(run, 10, 40)
+    command("checkpoints", "prune", run, "--yes")
+    assert steps(run) == [50, 40, 30, 20, 10]
 
 
 def test_a_damaged_newest_one_is_passed_over_and_the_good_one_behind_it_stays(command, run):

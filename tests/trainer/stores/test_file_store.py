@@ -127,3 +127,12 @@ def test_a_partial_belongs_to_one_name():
         partial = partial_of(f"folder/{name}", "0123456789abcdef" * 4).removeprefix("folder/")
         assert is_partial(partial) and belongs(partial, name) and len(partial.encode()) <= 255
         assert not belongs(partial, name + "b") and not is_partial(name)
+
+
+def test_a_file_where_a_folder_should_be_is_no_empty_store(tmp_path):
+    from trainer.stores.open import open_store
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="is a file") as refused:
+        open_store(f"file://{tmp_path}/file/run")
+    assert not refused.value.transient

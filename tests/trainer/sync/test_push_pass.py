@@ -9,11 +9,11 @@ import pytest
 
 from tests.sim.faulty_store import FaultyStore
 from tests.trainer.sync.making import contents, damage, names, save, shown, start
-from trainer.checkpoint import folder, thin
+from trainer.checkpoint import folder, publish, thin
 from trainer.errors import REFUSED, TrainerError
 from trainer.stores.file import Folder
 from trainer.stores.store import StoreError
-from trainer.sync import remote
+from trainer.sync import remote, status
 from trainer.sync.prune import Rules
 from trainer.sync.push import push
 
@@ -103,7 +103,7 @@ def test_a_folder_without_checkpoints_replaces_nothing_of_a_run_that_is_there(tm
     (fresh / "config.json").write_text("another\n")
     send(fresh)
     assert (there / "run/config.json").read_text() == '{"model": {}}\n'
-    assert any("pull it first?" in line for line in send.said)
+    assert any("pull it first" in line for line in send.said)
 
 
 def test_settings_and_logs_go_before_the_first_checkpoint_is_made(tmp_path, there, send):
@@ -282,10 +282,21 @@ def test_a_run_that_was_taken_back_drops_there_what_it_had_made_beyond(tmp_path,
     send(run)
     for step in (20, 30):
         shutil.rmtree(run / "checkpoints" / folder.name_of(step))
-    assert send(run, Rules(keep=3, rewound=True)).removed == names(30, 20)
+    assert send(run, Rules(keep=3, rewound=10)).removed == [], "nothing was made since: the training may never begin"
     save(run, 15)
-    send(run, Rules(keep=3, rewound=True))
+    assert send(run, Rules(keep=3, rewound=10)).removed == names(30, 20)
+    send(run, Rules(keep=3, rewound=10))
     assert list(shown(there)) == names(10, 15)
+
+
+def test_a_run_that_was_taken_back_drops_nothing_there_for_a_damaged_one_of_its_own(tmp_path, there, send):
+    """The store has another checkpoint of that step: what has arrived is not ours."""
+    run = start(tmp_path / "run", 10, 20, 30)
+    send(run)
+    shutil.rmtree(run / "checkpoints/step-00000030")
+    damage(save(run, 20, salt="another turn"), "weights-00000-00.safetensors")
+    assert send(run, Rules(keep=3, rewound=10)).removed == []
+    assert list(shown(there)) == names(10, 20, 30)
 
 
 def test_a_full_disk_here_does_not_keep_a_checkpoint_from_being_sent(tmp_path, there, send, monkeypatch):
@@ -317,3 +328,26 @@ def test_the_pass_tells_what_is_there_as_it_goes(tmp_path, send):
     send(run, told=lambda pushed: told.append(json.loads(json.dumps(pushed.to_json()))))
     assert [one["there"] for one in told] == [[], names(20), names(20, 10)]
     assert told[0]["unsent"] == names(20, 10)
+
+
+def test_what_another_run_has_at_the_url_is_never_taken_for_ours(tmp_path, send):
+    """Retention with a required store drops what it believes to be there."""
+    send(start(tmp_path / "first", 10, 20))
+    second = tmp_path / "second"
+    second.mkdir()
+    early = send(second)  # the pass of a sync process that begins with the training
+    assert early.there == names(20, 10) and early.seals == {}
+    assert early.doubt is not None and "URL of its own" in early.doubt
+    status.Status(second, "file:///there", 1).set(checkpoints=early.there, seals=early.seals)
+    start(second, 10, 20, identity={"seed": 99})
+    assert publish.at_remote(second) == set()
+
+
+def test_what_was_sent_counts_until_another_one_takes_its_name(tmp_path, send):
+    run = start(tmp_path / "run", 10, 20)
+    sent = send(run)
+    status.Status(run, "file:///there", 1).set(checkpoints=sent.there, skipped=sent.skipped, seals=sent.seals)
+    assert publish.at_remote(run) == set(names(20, 10))
+    shutil.rmtree(run / "checkpoints" / names(20)[0])
+    save(run, 20, salt="again")
+    assert publish.at_remote(run) == set(names(10))
