@@ -5,6 +5,7 @@ facts start NAME...     the baked profile's facts; exports for those variables t
 facts shown             what `train --show` printed (standard input): run, its remote, hours of one call
 facts left seconds|dollars LIMIT RUN...     what is left of so many hours or dollars, for these runs together
 facts owned RUN         0 when a living trainer holds the folder, else 1
+facts good RUN          0 when a checkpoint in RUN/checkpoints is whole to the last byte, else 1
 facts report RUN        where this is: machine, image, mounts, names of the variables that are set
 """
 
@@ -114,6 +115,13 @@ def owned(run: str) -> int:
     return 0 if is_owned(Path(run)) else 1
 
 
+def good(run: str) -> int:
+    """0 when a checkpoint here is whole to the last byte and can be resumed from, else 1."""
+    from trainer.checkpoint.verify import newest_good
+
+    return 0 if newest_good(Path(run) / "checkpoints", lambda text: print(text, file=sys.stderr)) else 1
+
+
 def report(*flags: str) -> int:
     """Names of variables, never a value: they hold keys. Mount options can hold passwords and stay out."""
     from trainer.machine import environment
@@ -155,6 +163,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "shown": shown,
     "left": left,
     "owned": owned,
+    "good": good,
     "report": report,
 }
 

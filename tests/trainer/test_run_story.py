@@ -153,6 +153,15 @@ class TestTwoMachines:
         assert image.run("run", "--steps", str(step + 3), **remote).returncode == 0
         assert image.steps_here()[-1] == step + 3, "what the other machine made was sent at its end"
 
+    def test_with_every_checkpoint_here_damaged_it_goes_on_from_the_remote(self, image, store):
+        remote = {"STOKER_REMOTE": store, **QUICK}
+        assert image.run("run", "--steps", "4", **remote).returncode == 0
+        for weights in image.run_folder.glob("checkpoints/*/weights-*"):
+            weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+        done = image.run("run", "--steps", "6", **remote)
+        assert done.returncode == 0 and "resuming from step-00000004" in done.stdout, done.stdout
+        assert sorted(losses(image.run_folder)) == list(range(1, 7)), "and not from the beginning"
+
     def test_resume_shows_what_there_is(self, image, other, store):
         remote = {"STOKER_REMOTE": store, **QUICK}
         assert image.run("run", "--steps", "4", **remote).returncode == 0

@@ -309,3 +309,13 @@ def test_the_report_says_where_this_is(image):
     assert {"driver", "limits", "libraries", "torch"} <= set(report)
     assert any(mount["path"] == "/" for mount in report["mounts"])
     assert not any("options" in mount for mount in report["mounts"])
+
+
+def test_a_report_takes_no_arguments(image):
+    done = image.run("env-report", "--jsn")
+    assert done.returncode == 2 and "takes no arguments" in done.stderr and done.stdout == ""
+
+
+def test_a_step_to_go_back_to_that_is_none_is_told_by_its_flag(image):
+    done = image.run("resume", "--from-step", "x")
+    assert done.returncode == 2 and "--resume-from-step is 'x'" in done.stderr

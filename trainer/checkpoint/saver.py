@@ -60,6 +60,7 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._outcome: Outcome | None = None
         self._closed = threading.Event()
+        self._hurried = threading.Event()
 
     @property
     def busy(self) -> bool:
@@ -106,6 +107,11 @@ class Saver:
         outcome, self._outcome = self._outcome, None
         return outcome
 
+    def hurry(self) -> None:
+        """From now on a checkpoint that is published is not read back, and nothing older goes: the machine is about to
+        be taken away. Whoever resumes from it verifies it."""
+        self._hurried.set()
+
     def close(self) -> None:
         """Ends waiting for other ranks. A save in flight on this rank ends first, so that no thread outlives us."""
         self._closed.set()
@@ -124,7 +130,8 @@ class Saver:
                 wish.before()
                 outcome.published = publish.publish(wish.staging, wish.step, written, wish.facts, wish.pointers)
                 outcome.seconds = time.monotonic() - began
-                self._tidy(outcome.published, wish, outcome)
+                if not self._hurried.is_set():
+                    self._tidy(outcome.published, wish, outcome)
         except Exception as error:  # whatever it is, training goes on and the loop is told
             outcome.error = _reason(error)
             self._give_up(wish, outcome.error)

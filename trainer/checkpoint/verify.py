@@ -26,7 +26,7 @@ def newest_good(root: Path, report: Report) -> Path | None:
         if reason is None:
             report(f"{folder.name} holds weights only and cannot be resumed from; looking at the one before")
         else:
-            report(f"WARNING: checkpoint {folder.name} is damaged ({reason}); falling back to the one before")
+            report(f"checkpoint {folder.name} is damaged ({reason}); falling back to the one before")
     return None
 
 

@@ -14,11 +14,13 @@ from trainer.config import Config
 from trainer.errors import TrainerError
 from trainer.metrics import log
 from trainer.parallel import port
+from trainer.run.ends import LIMITS
 from trainer.run.stop import SIGNALS, StopRequest
 from trainer.sync.beside import Beside
 
 GRACE = 20.0  # seconds after a signal: RunPod and `docker stop -t 30` give 30, of which the save took some
 CHECKS = 2.0  # seconds between two looks at the process
+LIMITED = 900.0  # a run that its time or dollars have ended costs money while it sends
 PATIENT = 7 * 86400.0  # a run that came to its end waits for its last upload; Ctrl-C ends that
 
 
@@ -67,8 +69,9 @@ def backup(config: Config, folder: Path, stop: StopRequest, rewound: int | None 
 
 
 def _last_pass(sync: Beside, folder: Path, stop: StopRequest, grace: float) -> None:
-    signalled = bool(stop.reason) or _ended_by_signal(folder)
-    seconds = grace if signalled else PATIENT
+    reason = _reason(folder)
+    signalled = bool(stop.reason) or reason in {number.name for number in SIGNALS}
+    seconds = grace if signalled else LIMITED if reason in LIMITS else PATIENT
     if not signalled:
         _say(f"sending what {sync.url} does not have yet; Ctrl-C leaves it to the next start")
     done: list[bool] = []
@@ -78,6 +81,9 @@ def _last_pass(sync: Beside, folder: Path, stop: StopRequest, grace: float) -> N
         finishing.join(0.2)
     if stop.reason and not signalled:
         finishing.join(grace)
+        if finishing.is_alive():
+            sync.leave()
+            finishing.join(10)
     if done and done[0]:
         _say(f"all checkpoints are at {sync.url}")
     else:
@@ -101,9 +107,10 @@ def _grace(environ: Mapping[str, str]) -> float:
     return seconds
 
 
-def _ended_by_signal(folder: Path) -> bool:
+def _reason(folder: Path) -> str:
+    """Why the training ended, by its own last line."""
     lines = log.read(folder / log.TRAINING, tail_bytes=4096)
-    return bool(lines) and str(lines[-1].get("reason", "")) in {number.name for number in SIGNALS}
+    return str(lines[-1].get("reason", "")) if lines else ""
 
 
 def _say(text: str) -> None:

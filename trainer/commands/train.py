@@ -12,7 +12,7 @@ from typing import Any
 from trainer.commands import place
 from trainer.commands.backup import backup
 from trainer.config import Config
-from trainer.config.check import check, resolve
+from trainer.config.check import batches, check, resolve
 from trainer.config.read import apply, apply_file, apply_hardware, apply_text
 from trainer.errors import OUTSIDE_FAILED, TrainerError
 from trainer.machine import driver
@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"run": str(folder), "config": config.to_json()}, indent=1))
         return 0
     ranks = rank_count(options.ranks, config)
+    batches(config, ranks)  # before so many processes are started to say the same
     if "RANK" not in os.environ and (config.train.device == "cpu" or not visible_gpus()):
         fits_host(config, ranks)
     with backup(config, folder, stop, options.resume_from_step):

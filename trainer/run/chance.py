@@ -20,10 +20,10 @@ def seed(number: int, rank: int) -> None:
     torch.manual_seed(number + rank)
 
 
-def renew(step: int) -> None:
+def renew(first: int, step: int) -> None:
     """For another number of ranks than the one that saved: not the numbers of the run's first steps again, but still a
-    function of the seed and the step."""
-    seed(torch.initial_seed() + APART * step, 0)
+    function of the rank's first seed and the step."""
+    seed(first + APART * step, 0)
 
 
 def file_of(rank: int) -> str:

@@ -27,6 +27,7 @@ ENDS = (
     *(End(number.name, STOPPED_EARLY) for number in SIGNALS),
 )
 NONE = -1
+LIMITS = frozenset({"the time limit", "the dollar limit"})
 
 
 def number(

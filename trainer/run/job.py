@@ -131,7 +131,7 @@ def make(config: Config, folder: Path, world: World, work: Work, journal: Journa
     seed(config.train.seed, 0)  # every rank makes the same model
     engine = parallel.build(config, precision, world, factory(config, precision, choice, work))
     seed(config.train.seed, world.rank)
-    state = State(engine, world)
+    state = State(engine, world, config.train.seed + world.rank)
     saver = Saver(world.rank, world.size, config.checkpoint.asynchronous)
     return Job(config, folder, world, precision, choice, Plan(config), work, source, state, journal, saver)
 

@@ -32,7 +32,7 @@ from trainer.run.job import Job, Work, make
 from trainer.run.journal import Journal
 from trainer.run.restore import newest_good, resume, take
 from trainer.run.resumption import Resume
-from trainer.run.stop import StopRequest
+from trainer.run.stop import SIGNALS, StopRequest
 
 FP16_SKIPS = 20  # overflows in a row that a loss scale may need to come down from 2**16
 
@@ -110,6 +110,8 @@ class Loop:
             if self._step():
                 self._between()
             progress = job.state.progress
+        if end.reason in {number.name for number in SIGNALS}:
+            job.saver.hurry()
         if self.saved != progress.step:
             self._save()
         save.finish(job)

@@ -147,8 +147,7 @@ def _make_room(job: Job, needed: int) -> str | None:
     if space.check(root, needed, RESERVE) is None:
         return None
     sizes = {folder.step_of(path.name) or 0: space.taken(path) for path in folder.found(root)}
-    newest = verify.newest_good(root, job.journal.warn)
-    stays = publish.protected(root, rules(job), {folder.step_of(newest.name) or 0} if newest else set(sizes))
+    stays = publish.protected(root, rules(job), {job.good} if job.good in sizes else set(sizes))
     free = space.free(root)
     for step in space.early(list(sizes), sizes, needed + RESERVE, free, asked.keep, asked.keep_every, stays):
         folder.discard(root / folder.name_of(step))

@@ -42,6 +42,7 @@ class State:
 
     engine: Engine
     world: World
+    seed: int = 0  # of this rank: train.seed and its number
     progress: Progress = field(default_factory=Progress)
 
     def pieces(self) -> list[Piece]:
@@ -79,7 +80,7 @@ class State:
         if content["random"] == self.world.size:
             chance.restore((folder / chance.file_of(self.world.rank)).read_bytes(), self._cuda)
         else:
-            chance.renew(self.progress.step)
+            chance.renew(self.seed, self.progress.step)
 
     @property
     def _cuda(self) -> bool:

@@ -59,6 +59,7 @@ class Beside:
         self._started = self._not_before = 0.0
         self._deaths = 0
         self._told: dict[str, float] = {}
+        self._left = False
 
     def __enter__(self) -> Beside:
         self._start(self._always)
@@ -97,7 +98,7 @@ class Beside:
         deadline = time.monotonic() + seconds
         code, tries = self._asked(deadline), 0
         # it waits out a network that fails; what makes it end is a bad token, a full quota, a checkpoint that is bad
-        while code not in (0, CHECK_FAILED) and self._process is None and tries < TRIES:
+        while code not in (0, CHECK_FAILED) and self._process is None and tries < TRIES and not self._left:
             time.sleep(max(0.0, min(2.0**tries - 1, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
                 break
@@ -106,6 +107,13 @@ class Beside:
         self._stop()
         self._relay()
         return code == 0
+
+    def leave(self) -> None:
+        """Ends it where it is, also while another thread waits in `finish`: a later sync goes on from there."""
+        self._left = True
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
 
     def _asked(self, deadline: float) -> int | None:
         """Its exit code, when it could be asked and answered in time."""

@@ -143,7 +143,7 @@ def test_with_another_number_of_ranks_the_masks_of_the_first_steps_do_not_come_a
     drawn = []
     for _ in range(2):
         chance.seed(7, 0)
-        chance.renew(5)
+        chance.renew(7, 5)
         drawn.append(torch.rand(4))
     assert torch.equal(*drawn), "they are still a function of seed and step"
     assert not torch.equal(drawn[0], first)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -103,3 +104,17 @@ def test_a_training_that_is_killed_leaves_a_last_pass_behind(tmp_path, there, en
     assert ended(training) == -9
     until(lambda: there_now(tmp_path) == names(20, 10))
     until(lambda: not os.path.exists(f"/proc/{int(output)}"))  # noqa: PTH110
+
+
+def test_one_that_is_left_stops_sending_and_the_next_sync_may_begin_at_once(tmp_path, there):
+    run = start(tmp_path / "run", 10, size=SIZE)
+    with Beside(run, f"file://{there}", every=3600.0, rate=0.05) as sync:
+        until(lambda: any(there.rglob("*.stoker-partial")))
+        process, answers = sync.pid, []
+        finishing = threading.Thread(target=lambda: answers.append(sync.finish(LONG)))
+        finishing.start()
+        sync.leave()
+        finishing.join(LONG)
+    assert answers == [False] and sync.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)

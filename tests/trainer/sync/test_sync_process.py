@@ -262,6 +262,6 @@ def test_what_an_earlier_process_saw_counts_until_the_store_was_seen_again(tmp_p
     run = start(tmp_path / "run", 10)
     assert ended(sync()) == 0
     shutil.rmtree(tmp_path / "there")
-    process = sync([["stall"]], **FOREVER, stall=3600.0)
+    process = sync([[], ["stall"]], **FOREVER, stall=3600.0)  # the first pass was that of the process before
     until(lambda: status.read(run).get("pid") == process.pid and status.read(run)["state"] == "sending")
     assert there_now(tmp_path) == names(10)
