@@ -53,8 +53,8 @@ def resume_markdown(result: dict[str, Any]) -> str:
         rows.append((row["what"], row["shown"], against, asked(row)))
     machine = result["machine"]
     words = (
-        f"{machine['cores']} cores ({machine['cpu']}), all in one run of `{result['command']}` that took "
-        f"{sum(result['seconds'].values()) / 60:.0f} minutes. [All samples](../bench/results/resume.json)."
+        f"{machine['cores']} cores ({machine['cpu']}), by `{result['command']}`, "
+        f"{sum(result['seconds'].values()) / 60:.0f} minutes in all; what is compared stood side by side. [All samples](../bench/results/resume.json)."
     )
     return "\n".join([*lines_of(("what", "Stoker", "against", "asked"), rows), "", words])
 

@@ -21,8 +21,11 @@ def newest_good(root: Path, report: Report) -> Path | None:
     """The newest checkpoint that training can go on from, or None. Says loudly what it had to pass over."""
     for folder in found(root):
         reason = fault(folder)
-        if reason is None and manifest.resumable(manifest.read(folder)):
-            return folder
+        try:
+            if reason is None and manifest.resumable(manifest.read(folder)):
+                return folder
+        except manifest.Damaged as damage:  # retention took it just now
+            reason = str(damage)
         if reason is None:
             report(f"{folder.name} holds weights only and cannot be resumed from; looking at the one before")
         else:
