@@ -52,9 +52,10 @@ def resume_markdown(result: dict[str, Any]) -> str:
             against += f" ({row['ratio']:.3g}x)"
         rows.append((row["what"], row["shown"], against, asked(row)))
     machine = result["machine"]
+    minutes = sum(result["seconds"].values()) / 60
     words = (
-        f"{machine['cores']} cores ({machine['cpu']}), by `{result['command']}`, "
-        f"{sum(result['seconds'].values()) / 60:.0f} minutes in all; what is compared stood side by side. [All samples](../bench/results/resume.json)."
+        f"{machine['cores']} cores ({machine['cpu']}), by `{result['command']}`, {minutes:.0f} minutes in all; what is "
+        "compared stood side by side. [All samples](../bench/results/resume.json)."
     )
     return "\n".join([*lines_of(("what", "Stoker", "against", "asked"), rows), "", words])
 
