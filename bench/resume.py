@@ -53,15 +53,21 @@ def speed(asked: argparse.Namespace, _: Warm, scratch: Path) -> list[Row]:
 
 
 def remote(asked: argparse.Namespace, _: Warm, scratch: Path) -> list[Row]:
-    """Training beside a store that fails, and a machine that begins with nothing but a store."""
+    """Training beside a store that fails."""
     scratch.mkdir()
-    rounds = 1 if asked.quick else 2
-    return [resume_remote.beside_a_failing_store(scratch, rounds), resume_remote.from_nothing(scratch, rounds)]
+    return [resume_remote.beside_a_failing_store(scratch, 1 if asked.quick else 2)]
+
+
+def restore(asked: argparse.Namespace, _: Warm, scratch: Path) -> list[Row]:
+    """A machine that begins with nothing but a store."""
+    scratch.mkdir()
+    return [resume_remote.from_nothing(scratch, 1 if asked.quick else 3)]
 
 
 PARTS: dict[str, Part] = {
     "speed": speed,  # first, as long as nothing else has warmed the machine
     "remote": remote,
+    "restore": restore,
     "matrix": lambda asked, warm, scratch: resume_matrix.rows(warm, scratch, asked.quick),
     "everywhere": lambda asked, warm, scratch: resume_everywhere.rows(warm, scratch, asked.quick),
     "lottery": lambda asked, warm, scratch: resume_lottery.rows(warm, scratch, asked.kills, asked.quick, asked.seed),

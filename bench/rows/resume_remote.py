@@ -174,7 +174,9 @@ def from_nothing(scratch: Path, rounds: int) -> Row:
         plain, ours = [], []
         for number in range(rounds):
             plain.append(_copied(server, far, scratch / f"plain-{number}"))
-            ours.append(_first_step(server, far, scratch / f"machine-{number}"))
+            own = Path(shutil.copytree(far, scratch / f"far-{number}"))  # what this machine trains is sent there
+            ours.append(_first_step(server, own, scratch / f"machine-{number}"))
+            shutil.rmtree(own)
     finally:
         process.terminate()
         process.wait(10)
@@ -228,7 +230,7 @@ def _first_step(server: Sshd, far: Path, machine: Path) -> float:
     process = image.start("run", "--config", str(machine / "config.json"), STOKER_RUN_DIR=str(run))
     try:
         while not (
-            first := [line for line in log.read(run / log.TRAINING) if line["event"] == "step" and line["step"] == 2]
+            first := [line for line in log.read(run / log.TRAINING) if line["event"] == "step" and line["time"] > began]
         ):
             if process.poll() is not None:
                 raise measure.Failed(
