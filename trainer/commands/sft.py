@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         if ranks > 1 and "RANK" not in os.environ:
             from trainer.parallel.launch import launch
 
-            return launch(sys.argv[1:], ranks)
+            return launch(sys.argv[1:], ranks, asked=lambda: stop.reason)
         if os.environ.get("RANK", "0") == "0":
             _tell(chats)
         return int(train(config, Path(options.run), stop, chats))

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         if ranks > 1 and "RANK" not in os.environ:
             from trainer.parallel.launch import launch
 
-            return launch(sys.argv[1:], ranks)
+            return launch(sys.argv[1:], ranks, asked=lambda: stop.reason)
         train = needs_torch()
         wish = Resume(frozenset(options.allow_change), options.resume_from_step)
         return int(train(config, folder, stop, wish=wish))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,36 +22,47 @@ from trainer.parallel import port
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 5.0  # seconds for the others to end by themselves once a rank failed, and again after SIGTERM
+PARTED = 20.0  # seconds that stopped ranks may end after one another
 TRIES = 3  # launches, if the port is taken between choosing it and listening
 LAST_LINES = 20
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def launch(arguments: list[str], ranks: int, command: list[str] | None = None, grace: float = GRACE) -> int:
+def launch(
+    arguments: list[str],
+    ranks: int,
+    command: list[str] | None = None,
+    grace: float = GRACE,
+    asked: Callable[[], object] = lambda: None,
+) -> int:
     """Runs `python -m trainer ARGUMENTS` (or `command`) as that many ranks of this host; returns the exit code.
 
     0 when all ended with 0; 75 when they stopped early, resumable; otherwise the code of the rank that failed first,
     3 if a signal ended it. When one fails, the others are given `grace` seconds to end by themselves and are then
     ended; the failed rank's last words on standard error are shown. Standard output is rank 0's only. SIGTERM,
-    SIGINT and SIGUSR1 go to all ranks; a SIGKILL of this process ends them too.
+    SIGINT and SIGUSR1 go to all ranks; a SIGKILL of this process ends them too. asked: whether one came before this was
+    called; then nothing is started.
     """
     whole = command or [sys.executable, "-m", "trainer", *arguments]
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="stoker-launch-") as folder:
-            code = _once(whole, ranks, Path(folder), grace)
+            code = _once(whole, ranks, Path(folder), grace, asked)
             if not Path(folder, port.TAKEN).exists():
                 break
     return code
 
 
-def _once(command: list[str], ranks: int, folder: Path, grace: float) -> int:
+def _once(command: list[str], ranks: int, folder: Path, grace: float, asked: Callable[[], object]) -> int:
     processes: list[subprocess.Popen[bytes]] = []
     meeting = port.free()
-    with _forwarding(processes):
+    with _forwarding(processes) as came:
+        if asked():
+            return STOPPED_EARLY
         try:
             for rank in range(ranks):
                 processes.append(_start(command, rank, ranks, meeting, folder))
-            failed = _watch(processes)
+            _send(processes, came[-1:])  # to those that were not there yet when it came
+            failed = _watch(processes, came)
         finally:
             _end(processes, grace)
     if failed is None:
@@ -102,22 +113,36 @@ class _DiesWithParent:
 
 
 @contextmanager
-def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _forwarding(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Signals go to the ranks that are there; yields those that came."""
+    came: list[int] = []
+
     def forward(number: int, _frame: object) -> None:
-        for process in list(processes):
-            if process.poll() is None:
-                process.send_signal(number)
+        came.append(number)
+        _send(list(processes), [number])
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _watch(processes: list[subprocess.Popen[bytes]]) -> int | None:
-    """Waits for all to end well, or for the first failure: its rank. 0 and 75 are good ends, however far apart."""
+def _send(processes: list[subprocess.Popen[bytes]], numbers: list[int]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            for number in numbers:
+                process.send_signal(number)
+
+
+def _watch(processes: list[subprocess.Popen[bytes]], came: list[int]) -> int | None:
+    """Waits for all to end well, or for the first failure: its rank. 0 and 75 are good ends, however far apart.
+
+    came: signals that were sent on. Then the ranks end together; one that was stopped before it had met the others
+    leaves them waiting for it, and they are not waited for.
+    """
+    parted: float | None = None
     while True:
         codes = [process.poll() for process in processes]
         failed = [rank for rank, code in enumerate(codes) if code not in (None, 0, STOPPED_EARLY)]
@@ -126,6 +151,10 @@ def _watch(processes: list[subprocess.Popen[bytes]]) -> int | None:
             return (killed or failed)[0]
         if None not in codes:
             return None
+        if came and any(code is not None for code in codes):
+            parted = parted or time.monotonic()
+            if time.monotonic() - parted > PARTED:
+                return None
         time.sleep(0.05)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -148,3 +149,29 @@ if os.environ["RANK"] == "0":
     assert process.returncode == 0
     assert err == ""
     assert len((tmp_path / "tries").read_text().split()) == 2
+
+
+def test_a_signal_that_came_before_anything_was_started_starts_nothing(tmp_path):
+    from trainer.parallel.launch import launch
+
+    mark = tmp_path / "started"
+    assert launch([], 2, [sys.executable, "-c", f"open({str(mark)!r}, 'w')"], asked=lambda: "SIGTERM") == 75
+    assert not mark.exists()
+
+
+def test_a_rank_that_waits_for_one_that_was_stopped_early_is_ended(monkeypatch, tmp_path):
+    """Rank 0 was stopped before it met the others; they would wait for it for parallel.timeout."""
+    from trainer.parallel import launch as launching
+
+    monkeypatch.setattr(launching, "PARTED", 0.3)
+    script = (
+        "import os, pathlib, signal, sys, time\n"
+        f"ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
+        "first = os.environ['RANK'] == '0'\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75) if first else None)\n"
+        "first or ready.touch()\n"
+        "while not ready.exists(): time.sleep(0.01)\n"
+        "first and os.kill(os.getppid(), signal.SIGTERM)\n"
+        "while True: time.sleep(0.01)\n"
+    )
+    assert launching.launch([], 2, [sys.executable, "-c", script], grace=0.3) == 75
