@@ -209,7 +209,7 @@ def _started(request: Mapping[str, Any]) -> int:
         for handle, end in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(request["words"] + end, os.O_WRONLY | os.O_CREAT, 0o644), handle)
         Forked.plan = request["plan"]
-        launch.launch.__defaults__ = (None, GRACE)
+        launch.launch.__defaults__ = (None, GRACE, *launch.launch.__defaults__[2:])
         launch.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment, attr-defined]
         _become(request["start"], {**os.environ, **request["env"]}, request["plan"])
     raise AssertionError

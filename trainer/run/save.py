@@ -88,7 +88,9 @@ def finish(job: Job) -> None:
     wait(job)
     if job.world.broadcast(job.good == step):
         return
-    newest = folder.pointed(job.checkpoints, folder.LATEST)
+    # not `latest`: on a full disk a checkpoint may have come without its pointer
+    whole = (path for path in folder.found(job.checkpoints) if verify.fault(path, hashes=False) is None)
+    newest = next(whole, None)
     left = f"{newest.name} is there" if newest else "there is no checkpoint of this run"
     raise TrainerError(
         f"cannot save the checkpoint of step {step} in {job.checkpoints}; {left}",

@@ -86,7 +86,10 @@ def loss_scaler(window: int = 1000):
 
 
 @given(
-    before=st.lists(st.booleans(), max_size=12), after=st.lists(st.booleans(), max_size=12), window=st.integers(1, 4)
+    # from 2**16 at most 16 halvings: at the smallest scale DeepSpeed gives up
+    before=st.lists(st.booleans(), max_size=8),
+    after=st.lists(st.booleans(), max_size=8),
+    window=st.integers(1, 4),
 )
 def test_a_deepspeed_scaler_goes_on_as_the_one_it_was_taken_from(before, after, window, monkeypatched_rank):
     first, second = loss_scaler(window), loss_scaler(window)
