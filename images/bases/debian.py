@@ -36,6 +36,7 @@ VOLATILE = (
     "/var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/debconf/*-old "
     "/var/lib/dpkg/*-old /var/cache/apt/archives/lock /var/lib/apt/lists/lock /etc/apt/sources.list.d/*"
 )
+PATIENCE = 20.0  # seconds in which an interrupted mmdebstrap unmounts and removes what it made
 ROOM = 300_000_000  # bytes: the tar of a minbase with Python, and the layer it becomes
 NO_DOCS = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 
@@ -136,10 +137,19 @@ def run_apart(command: list[str], env: Mapping[str, str]) -> tuple[int, str]:
         try:
             said = running.communicate()[1]
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGINT)
+            end(running)
             raise
     return running.returncode, said
+
+
+def end(running: subprocess.Popen[str]) -> None:
+    """Interrupts a program and waits while it cleans up; kills what takes longer than PATIENCE."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(PATIENCE)
+            return
 
 
 def failed(suite: str, said: str, folder: Path) -> OutsideFailed:

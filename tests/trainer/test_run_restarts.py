@@ -149,7 +149,7 @@ class TestStopping:
             time.sleep(tenths / 10)
             began = time.monotonic()
             code, said = stop(process)
-            assert code == 75 or (code == -signal.SIGTERM and not said), "only before it could listen"
+            assert code == 75 or (code == -signal.SIGTERM and not said), f"not only before it could listen: {said}"
             assert time.monotonic() - began < 20, "not by the end of the grace"
 
     @slow

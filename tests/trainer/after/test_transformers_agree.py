@@ -19,10 +19,9 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def transformers(tmp_path_factory):
     """transformers, which must not look for a network."""
-    import os
-
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    return pytest.importorskip("transformers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize("limit", [5_000_000_000, 30_000])
