@@ -16,7 +16,9 @@ import pytest
 
 from tests.conftest import free_port, program
 from tests.sim.fault_proxy import FaultProxy
+from tests.trainer.stores.hub_place import REPOSITORY, served
 from tests.trainer.stores.specification import Place
+from trainer.stores.hub import Hub
 
 PART = 1 << 20  # bytes: small parts, so that a file of three is small
 APPLETS = "sh find dd stat sha256sum mv rm mkdir wc tail cat grep head sync rmdir"
@@ -216,3 +218,24 @@ def gs_place(gcs_bucket, gs_line):
     from trainer.stores.gs import Gs
 
     return Place(lambda: Gs(f"gs://{gcs_bucket}/my/run", chunk=PART), 3 * PART - 5000)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A simulated Hub that this process's huggingface_hub talks to."""
+    with served(tmp_path, monkeypatch) as running:
+        yield running
+
+
+@pytest.fixture
+def store(server):
+    made = Hub(f"hf://{REPOSITORY}", quiet_seconds=5)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(server):
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=server.url, token=server.token)

@@ -9,32 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stores.hub_place import REPOSITORY, STEP, served, weights
+from tests.trainer.stores.hub_place import REPOSITORY, STEP, weights
 from tests.trainer.stores.specification import item, noise, still, whole
 from trainer.stores.hub import Hub
 from trainer.stores.store import Missing, StoreError
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with served(tmp_path, monkeypatch) as running:
-        yield running
-
-
-@pytest.fixture
-def store(server):
-    made = Hub(f"hf://{REPOSITORY}", quiet_seconds=5)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def api(server):
-    from huggingface_hub import HfApi
-
-    return HfApi(endpoint=server.url, token=server.token)
 
 
 def test_without_a_token_nothing_is_created_and_the_step_is_named(store, server, monkeypatch):

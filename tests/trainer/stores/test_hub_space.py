@@ -7,30 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.sim.hub_model import NUMBERS
-from tests.trainer.stores.hub_place import REPOSITORY, served, weights
+from tests.trainer.stores.hub_place import REPOSITORY, weights
 from tests.trainer.stores.specification import item, noise, still, whole
 from trainer.stores.hub import Hub
 from trainer.stores.store import StoreError
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with served(tmp_path, monkeypatch) as running:
-        yield running
-
-
-@pytest.fixture
-def store(server):
-    made = Hub(f"hf://{REPOSITORY}", quiet_seconds=5)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def api(server):
-    from huggingface_hub import HfApi
-
-    return HfApi(endpoint=server.url, token=server.token)
 
 
 def test_deleting_frees_the_space_and_keeps_every_commit(store, server, api):

@@ -7,33 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stores.hub_place import REPOSITORY, STEP, served, weights
+from tests.trainer.stores.hub_place import REPOSITORY, STEP, weights
 from tests.trainer.stores.specification import EVERY, Place, item, noise, still, whole
 from trainer.stores.hub import Hub
 from trainer.stores.open import open_store
 from trainer.stores.store import Missing, StoreError
 
 PART = 1 << 20
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    with served(tmp_path, monkeypatch) as running:
-        yield running
-
-
-@pytest.fixture
-def store(server):
-    made = Hub(f"hf://{REPOSITORY}", quiet_seconds=5)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def api(server):
-    from huggingface_hub import HfApi
-
-    return HfApi(endpoint=server.url, token=server.token)
 
 
 @pytest.mark.parametrize("says", EVERY, ids=lambda says: says.__name__)
