@@ -59,7 +59,8 @@ class TestTheProgramBesideUs:
 
     def test_is_interrupted_with_us(self, tmp_path: Path):
         mark = tmp_path / "interrupted"
-        script = f"trap 'touch {mark}; exit' INT; kill -INT {os.getpid()}; while :; do sleep 0.01; done"
+        # The pause: a signal in the middle of Popen finds nobody yet who would hand it on.
+        script = f"trap 'touch {mark}; exit' INT; sleep 1; kill -INT {os.getpid()}; while :; do sleep 0.01; done"
         with pytest.raises(KeyboardInterrupt):
             debian.run_apart(["sh", "-c", script], dict(os.environ))
         assert mark.exists()
