@@ -1,4 +1,4 @@
-"""The figures of bench/results/ as the tables that stand in the README, docs/images.md and docs/resume.md.
+"""The figures of bench/results/ as the tables that stand in the README and docs/{images,resume,planning,seeds}.md.
 
 .venv/bin/python bench/table.py          # put the current figures into all of them
 """
@@ -18,6 +18,8 @@ BLOCK = re.compile(r"<!-- bench -->.*?<!-- /bench -->", re.DOTALL)
 RESUME_RESULT = ROOT / "bench" / "results" / "resume.json"
 RESUME_PLACE = ROOT / "docs" / "resume.md"
 RESUME_BLOCK = re.compile(r"<!-- resume -->.*?<!-- /resume -->", re.DOTALL)
+PLAN_RESULT = ROOT / "bench" / "results" / "plan.json"
+PLANNING, SEEDS = ROOT / "docs" / "planning.md", ROOT / "docs" / "seeds.md"
 
 
 def lines_of(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -70,6 +72,56 @@ def resume_filled(text: str, result: dict[str, Any]) -> str:
     return RESUME_BLOCK.sub(lambda _: f"<!-- resume -->\n{resume_markdown(result)}\n<!-- /resume -->", text)
 
 
+def plan_markdown(result: dict[str, Any]) -> str:
+    """The accuracy table of docs/planning.md and its sentence."""
+    rows = [(row["what"], row["shown"], row["against_shown"], asked(row)) for row in result["rows"]]
+    left_out = "; ".join(f"{name}: {why}" for name, why in result["left_out"].items())
+    words = (
+        f"By `{result['command']}` over `tests/data/throughput_public.csv` and `tests/data/whole_runs.csv`; times on "
+        f"{result['machine']['cores']} cores ({result['machine']['cpu']}). Not modelled: {left_out}. "
+        "[Every row](../bench/results/plan.json)."
+    )
+    return "\n".join([*lines_of(("what", "Stoker", "and", "asked"), rows), "", words])
+
+
+def batches_markdown(result: dict[str, Any]) -> str:
+    """The batch-size table: sequences at once on one GPU, and thousands of tokens per second."""
+    told = result["batches"]
+    by_gpu: dict[str, list[str]] = {}
+    for cell in told["cells"]:
+        kept = {"none": "", "selective": " s", "full": " f"}.get(cell["checkpointing"], "")
+        said = f"{cell['micro_batch']}{kept} ({cell['tokens_per_second'] / 1e3:.0f}k)" if cell["micro_batch"] else "-"
+        by_gpu.setdefault(f"{cell['gpu']}, {cell['precision']}", []).append(said)
+    head = ("GPU", *(f"{length:,}" for length in told["lengths"]))
+    words = (
+        f"Preset `{told['preset']}` on one GPU: sequences at once that surely fit, by sequence length, and tokens/s "
+        "with them; s, f: with selective or full checkpointing, where that is faster."
+    )
+    return "\n".join([*lines_of(head, [(name, *cells) for name, cells in by_gpu.items()]), "", words])
+
+
+def seeds_markdown(result: dict[str, Any]) -> str:
+    """The documents' plans and ours, and the commands that made ours."""
+    rows = [(one["document"], one["what"], one["theirs"], one["ours"]) for one in result["plans"]]
+    commands = [f"- {one['document']}, {one['what']}: `{one['command']}`" for one in result["plans"]]
+    words = (
+        "Without a number of tokens a plan takes the preset's steps, 20 tokens per parameter of the blocks. Ranges are "
+        "what the planner expects, not guarantees. The commands:"
+    )
+    return "\n".join([*lines_of(("document", "plan", "theirs", "ours"), rows), "", words, "", *commands])
+
+
+def put(text: str, mark: str, table: str) -> str:
+    """`text` with what stands between <!-- mark --> and <!-- /mark --> replaced."""
+    block = re.compile(rf"<!-- {mark} -->.*?<!-- /{mark} -->", re.DOTALL)
+    return block.sub(lambda _: f"<!-- {mark} -->\n{table}\n<!-- /{mark} -->", text)
+
+
+def planning_filled(text: str, result: dict[str, Any]) -> str:
+    """docs/planning.md with its two tables."""
+    return put(put(text, "plan", plan_markdown(result)), "batches", batches_markdown(result))
+
+
 def main() -> None:
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     for path in PLACES:
@@ -78,6 +130,9 @@ def main() -> None:
         told = json.loads(RESUME_RESULT.read_text(encoding="utf-8"))
         page = resume_filled(RESUME_PLACE.read_text(encoding="utf-8"), told)
         RESUME_PLACE.write_text(page, encoding="utf-8")
+    planned = json.loads(PLAN_RESULT.read_text(encoding="utf-8"))
+    PLANNING.write_text(planning_filled(PLANNING.read_text(encoding="utf-8"), planned), encoding="utf-8")
+    SEEDS.write_text(put(SEEDS.read_text(encoding="utf-8"), "seeds", seeds_markdown(planned)), encoding="utf-8")
 
 
 if __name__ == "__main__":

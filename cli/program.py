@@ -10,7 +10,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,17 +22,24 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program as InvokeProgram
 
 STOPPED = "\nstopped; the same command goes on where this one was"
-GROUPS = ("See", "Images", "Check", "Checkpoints", "Develop")
+GROUPS = ("See", "Plan", "Images", "Check", "Checkpoints", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
+headings: dict[str, Mapping[str, Iterable[str]]] = {}  # headings of the flags of a task that has many
 
 
-def task(group: str, **options: Any) -> Callable[[Callable[..., Any]], invoke_tasks.Task[Any]]:
-    """invoke.task, with a heading to be listed under and errors that end as the contract says."""
+def task(
+    group: str, sections: Mapping[str, Iterable[str]] | None = None, **options: Any
+) -> Callable[[Callable[..., Any]], invoke_tasks.Task[Any]]:
+    """invoke.task, with a heading to be listed under and errors that end as the contract says.
+
+    sections: the task's flags by heading, for its help.
+    """
 
     def wrap(body: Callable[..., Any]) -> invoke_tasks.Task[Any]:
         # auto_shortflags off: -p meaning --profile here and --port there helps nobody.
         made = cast("invoke_tasks.Task[Any]", invoke_tasks.task(guarded(body), auto_shortflags=False, **options))
         registry[made.name] = (group, body)
+        headings[made.name] = sections or {}
         return made
 
     return wrap
@@ -114,6 +121,17 @@ class Program(InvokeProgram):
                 if where == group:
                     print(f"  {name:<{width}}  {(body.__doc__ or '').strip().splitlines()[0]}")
         print("\n./inv --help TASK shows a task's options; --json gives JSON wherever there is a table.")
+
+    def print_task_help(self, name: str) -> None:
+        """The flags of a task with headings under them; of the others as Invoke has it, by the alphabet."""
+        if not headings.get(name):
+            super().print_task_help(name)
+            return
+        context = self.parser.contexts[name]
+        print(f"Usage: {self.binary} {name} [--options]\n\n{(registry[name][1].__doc__ or '').strip()}\n")
+        for heading, flags in headings[name].items():
+            print(heading)
+            self.print_columns([context.help_for(f"--{flag}") for flag in flags])
 
     def no_tasks_given(self) -> None:
         self.list_tasks()

@@ -6,12 +6,23 @@ import argparse
 import dataclasses
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cli.plan_flags import HELP
+from cli.workload import shape_of
+from fleet.capacity.advice.batches import batches
+from fleet.capacity.count import count as counted
+from fleet.capacity.count import flops_per_token
+from fleet.capacity.families import nanochat
+from fleet.capacity.finish.checkpoint import checkpoint_bytes
+from fleet.capacity.workload import Workload
+from profiles.gpus import gpu
+from tests.cli.plan_command import Command
 from tests.conftest import Project, make_project
 from trainer.commands import COMMANDS, train
 from trainer.config import Config
@@ -95,6 +106,11 @@ ROWS = {
         S2-37 S2-46..56 S2-70..71
         S3-43 S3-48
         S4-16 S4-29""",
+    "The plan": """
+        S0-5 S0-10..13 S0-15 S0-22 S0-34 S0-50..51 S0-55..60
+        S1-5 S1-47..48 S1-95
+        S2-1..2 S2-5..6 S2-11..12 S2-57..58 S2-63
+        S3-21..22 S3-24 S3-35 S3-41..42 S3-51 S3-60""",
 }
 SHOWN = re.compile(r"`tests/|`docs/|`python -m trainer |`\./inv |refuted|not yet|\bsee S\d-\d+")
 
@@ -121,7 +137,7 @@ def test_every_row_names_what_shows_or_refutes_it(row: str, answer: str):
     assert set(re.findall(r"\bS\d-\d+\b", answer)) <= {one[0] for one in ROW.findall(SEEDS)} - {row}
 
 
-@pytest.mark.parametrize("path", named(r"`((?:tests|docs|trainer)/[\w/.-]*)`"))
+@pytest.mark.parametrize("path", named(r"`((?:tests|docs|trainer|fleet)/[\w/.-]*)`"))
 def test_every_path_named_by_the_seeds_table_is_there(path: str):
     assert (ROOT / path).exists()
 
@@ -182,6 +198,168 @@ def test_the_sizes_of_checkpoints_in_the_seeds_table_follow_from_the_shapes():
         ("S1-87", f"{12 * guide / 1e9:.2f} GB each"),
     ):
         assert number in answers[row], number
+
+
+STATE, CHECKPOINT = 16, 12  # bytes per parameter: fp32 weights, gradients and AdamW's two moments; without gradients
+STEP = 524_288  # tokens, of d64
+PEAKS = {name: gpu(name).peak["bf16"] * 1e12 for name in ("rtx4090", "a100-80-sxm", "h100-sxm", "h100-pcie")}
+
+
+def answers_with(numbers: list[tuple[str, str]]) -> None:
+    """Each row's answer holds the number."""
+    answers = {row: answer for row, _, answer in ROW.findall(SEEDS)}
+    for row, number in numbers:
+        assert number in answers[row], f"{row}: {number}"
+
+
+def test_the_sizes_of_models_in_the_seeds_table_are_those_the_planner_counts():
+    now = {depth: counted(nanochat(depth)) for depth in (12, 24, 48, 64, 80)}
+    wide = [counted(nanochat(depth, 65536, value_embeddings=False)).total for depth in (12, 20, 32, 48)]
+    characters, superbpe = (
+        counted(shape_of(configured(PRESETS[name]).model)).total for name in ("chars-d64", "superbpe-0.6b")
+    )
+    matrices = [counted(nanochat(depth)).matrices for depth in (12, 20, 32, 48)]
+    sharded = [STATE * now[depth].matrices / 1e9 for depth in (48, 64, 80)]
+    answers_with([
+        ("S0-22", f"{matrices[0] / 1e6:.1f}M / {matrices[1] / 1e6:.0f}M / {matrices[2] / 1e9:.2f}B / "
+                  f"{matrices[3] / 1e9:.2f}B"),
+        ("S0-22", f"{wide[0] / 1e6:.0f}M / {wide[1] / 1e6:.0f}M / {wide[2] / 1e9:.2f}B / {wide[3] / 1e9:.2f}B"),
+        ("S0-22", f"{matrices[0] / 60e6:.1f} to {now[48].total / 920e6:.1f} times low"),
+        ("S0-22", " / ".join(f"{STATE * total / 1e9:.1f}" for total in wide) + " GB"),
+        ("S0-22", " / ".join(f"{1.2 * (2 + 8 + 2 + 12) * size / 1e3:.1f}" for size in (60, 160, 410, 920)) + " GB"),
+        ("S0-58", f"{wide[1] / 1e6:.0f}M, a state of {STATE * wide[1] / 1e9:.1f} GB"),
+        ("S2-5", f"{now[64].matrices / 1e9:.3f}e9 in matrices, {characters / 1e9:.2f}B"),
+        ("S2-5", f"{now[64].attention / 1e9:.3f}e9 are exactly 4 L d^2"),
+        ("S2-5", f"is {now[64].total / 1e9:.1f}B"),
+        ("S2-5", f"({now[24].matrices / 1e6:.1f}M)"),
+        ("S2-11", ", ".join(f"{now[depth].matrices / 1e9:.2f}B" for depth in (48, 64)) + ", 25.2B"),
+        ("S2-11", " / ".join(f"{size:.0f}" for size in sharded) + " GB"),
+        ("S2-11", " / ".join(f"{size / 8:.1f}" for size in sharded) + " GB"),
+        ("S3-21", f"{superbpe / 1e6:.0f}M as in our preset, {STATE * superbpe / 1e9:.1f} GB"),
+        ("S3-21", f"{12 * 187:,} MB with AdamW and its masters, {2 * 187} to {4 * 187} MB of gradients, "
+                  f"{16 * 187:,} MB"),
+    ])  # fmt: skip
+    assert now[64].attention == 4 * 64 * 4096**2
+    assert round(now[80].matrices / 1e9, 1) == 25.2
+
+
+def test_the_memory_of_d64_in_the_seeds_table_follows_from_its_shape():
+    shape = shape_of(configured(PRESETS["chars-d64"]).model)
+    total = counted(shape).total
+    answers_with([
+        ("S2-2", f"{5 * checkpoint_bytes(shape, 'adamw') / 1e9:.0f} GB"),
+        ("S2-6", f"{4 * total / 1e9:.1f} + {4 * total / 1e9:.1f} GB"),
+        ("S2-6", f"about {34 * 4 * 2048 * shape.width * shape.layers / 1e9:.0f} GB"),  # arXiv 2205.05198
+        ("S2-6", f"({STATE * total / 1e9:.0f} GB of state, {STATE * total / 8e9:.1f} GB each)"),
+    ])  # fmt: skip
+    assert checkpoint_bytes(shape, "adamw") == pytest.approx(CHECKPOINT * total, rel=1e-3)
+
+
+def test_the_hours_of_d64_in_the_seeds_table_follow_from_its_flops():
+    """PaLM's FLOPs, against the peak of H100 PCIe."""
+    flops = flops_per_token(shape_of(configured(PRESETS["chars-d64"]).model), 2048).palm
+    theirs, data = 23_000 * STEP, 350e6
+    need = theirs / (31 * 3600) / 8 * flops
+    rate = 0.4 * PEAKS["h100-pcie"] / flops
+    hourly = rate * 8 * 3600 / STEP
+    ours = 31 * hourly * STEP
+    answers_with([
+        ("S2-1", f"{ours / counted(nanochat(64)).matrices:.2f} tokens per parameter"),
+        ("S2-57", f"{theirs / 1e9:.2f}B, {theirs / data:.1f})"),
+        ("S2-57", f"{need / 1e12:,.0f} TFLOP/s per GPU, {need / PEAKS['h100-pcie']:.0%} of the 756"),
+        ("S2-57", f"{rate:,.0f} tokens/s per GPU, {ours / 1e9:.2f}B tokens, {31 * hourly / 1e3:.1f}k steps, "
+                  f"{ours / data:.1f} epochs"),
+        ("S2-63", f"{0.1 * 23_000:,.0f} to {0.15 * 23_000:,.0f} of its 23,000 steps"),
+        ("S2-63", f"({hourly:.0f} steps/h) 3-5 h are {3 * hourly:.0f} to {5 * hourly:.0f} steps"),
+        ("S2-63", f"take {2000 / hourly:.0f} to {5000 / hourly:.0f} h"),
+        ("S2-63", f"they are {2000 * STEP / data:.1f} to {5000 * STEP / data:.1f}; the preset plans 4"),
+    ])  # fmt: skip
+    assert configured(PRESETS["chars-d64"]).train.steps * STEP / data == pytest.approx(4, rel=1e-3)
+
+
+def test_the_steps_and_dollars_of_the_billion_in_the_seeds_table_follow_from_its_tokens():
+    flops = flops_per_token(shape_of(configured(PRESETS["gpt2-1b-guide"]).model), 2048).palm
+    step, hourly = 512 * 2048, 7.92
+    epoch = 51.6e9 / step
+
+    def share(steps_an_hour: int) -> float:
+        return steps_an_hour * step / 3600 / 8 * flops / PEAKS["h100-sxm"]
+
+    answers_with([
+        ("S1-5", f"(${40 * hourly:.2f})"),
+        ("S1-5", f"${hourly / 8:.2f} per GPU-hour"),
+        ("S1-5", f"40 h are ${40 * 8 * 3.2:,.0f}, at the $4 of S2-12 ${40 * 8 * 4:,.0f}"),
+        ("S1-47", f"are {epoch / 1e3:.1f}k steps, 100k are {1e5 * step / 1e9:.1f}B or {1e5 / epoch:.2f} epochs"),
+        ("S1-47", f"350 steps/h ({share(350):.0%} MFU) one epoch is {epoch / 350:.1f} h, ${epoch / 350 * hourly:,.0f}"),
+        ("S1-47", f"{1e5 / 350:.0f} h, ${1e5 / 350 * hourly:,.0f}; 2,500 are {share(2500):.0%} MFU"),
+        ("S1-47", f"one epoch is {epoch / 2500:.1f} h"),
+        ("S1-95", f"{share(2000):.0%} MFU (2,000 steps/h) is {epoch / 2000:.1f} h, ${epoch / 2000 * hourly:.0f}"),
+        ("S2-12", "right"),
+    ])  # fmt: skip
+    assert 4 * 8 * 31 == 992
+
+
+def test_the_rates_and_dollars_of_the_superbpe_guide_in_the_seeds_table_are_arithmetic():
+    vocab = configured(PRESETS["superbpe-0.6b"]).model.vocab
+    logits = [tokens * vocab * 2 / 1e9 for tokens in (65_536, 131_072, 262_144, 524_288, 1_048_576)]
+    claims = {"rtx4090": 60e3, "a100-80-sxm": 150e3, "h100-sxm": 250e3}
+    large, small = ([6 * size * rate / PEAKS[card] for card, rate in claims.items()] for size in (0.6e9, 0.187e9))
+    hours = [3 * 2.61e9 / rate / 3600 for rate in (40e3, 100e3, 150e3, 250e3, 2e6)]
+    answers_with([
+        ("S3-22", f"{logits[0]:.1f} GB of bf16 logits at a vocabulary of {vocab:,}, {2 * logits[0]:.1f} in fp32"),
+        ("S3-22", " / ".join(f"{size:.0f}" for size in logits[1:]) + " GB"),
+        ("S3-24", f"{6 * 0.6e9 * 60e3 / 1e12:.0f} TFLOP/s of a peak of {PEAKS['rtx4090'] / 1e12:.0f}"),
+        ("S3-24", f"150k are {large[1]:.0%} of an A100's, 250k {large[2]:.0%} of an H100's"),
+        ("S3-24", f"{small[0]:.0%}, {small[1]:.0%} and {small[2]:.0%} would be plausible"),
+        ("S3-41", "({:.1f} / {:.2f} / {:.1f} / {:.1f} / {:.2f})".format(*hours)),
+        ("S3-41", f"A100 80 GB ${2 * hours[2]:.0f}, H100 ${2 * hours[3]:.1f}, 8 x H100 ${2 * 8 * hours[4]:.1f}"),
+        ("S3-42", f"are {1 - 2.61 / 4.1:.1%} fewer"),
+    ])  # fmt: skip
+
+
+def test_shorter_sequences_than_the_batch_table_has_fit_as_many_tokens():
+    work = Workload(shape_of(configured(PRESETS["superbpe-0.6b"]).model), 2048, 256)
+    short, long = batches(work, [gpu("rtx4090")], (8, 128))
+    assert short.tokens == pytest.approx(long.tokens, rel=0.02)
+
+
+def plans_of(*texts: str) -> list[str]:
+    """What follows `./inv plan` in code of these documents, without comments and pipes."""
+    found = {line.strip() for text in texts for line in re.findall(r"\./inv plan ([^`\n]+)", text.replace("\\\n", " "))}
+    return sorted(re.split(r" #| \|", line)[0].strip() for line in found)
+
+
+PLANNING = ROOT / "docs/planning.md"
+PLANS = plans_of(SEEDS, PLANNING.read_text(encoding="utf-8") if PLANNING.is_file() else "")
+OPEN = re.compile(r"--(run|learn) |[A-Z]{3}|\.\.\.|<")  # of a run folder, or with a word for the reader to fill in
+
+
+@pytest.mark.parametrize("line", PLANS)
+def test_every_plan_named_in_the_documents_is_understood_and_answered(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """By the machine alone: no provider has a key here. 0: it fits, or 1: it does not."""
+    words = shlex.split(line)
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {
+        f"--{name}" for name in (*HELP, "help")
+    }
+    if OPEN.search(line):
+        return
+    said = Command(tmp_path, monkeypatch, capsys)(*words)
+    found = re.search(rf"`\./inv plan {re.escape(line)}` (is refused|fits|calls it (\w+))", SEEDS)
+    codes = {"is refused": (1,), "fits": (0,)}.get(found[1], (0, 1)) if found else (0, 1)
+    assert said.code in codes, f"{said.out}\n{said.err}"
+    assert not (found and found[2]) or f"promised: {found[2]}" in " ".join(said.out.split())
+
+
+def test_the_plans_of_the_seeds_table_ask_no_provider():
+    for line in plans_of(SEEDS):
+        assert "--offline" in line or "--price" in line, line
+
+
+def test_the_plans_of_the_guides_have_their_place_beside_ours():
+    section = SEEDS.partition("\n### Their plans and ours\n")[2].partition("\n### ")[0]
+    assert re.search(r"<!-- seeds -->\n.*<!-- /seeds -->", section, re.DOTALL)
 
 
 def test_every_document_the_readme_links_to_is_there():

@@ -101,6 +101,12 @@ def test_the_newest_stage_of_a_curriculum_counts(tmp_path):
     assert measured.tokens_per_second_per_gpu == pytest.approx(STEP / 0.25 / 2)
 
 
+def test_deepspeed_is_what_the_planner_calls_zero(tmp_path):
+    run = told(tmp_path / "r", start(engine="deepspeed", zero=3), *steps([0.5] * 12))
+    measured, _, _ = measured_run(run)
+    assert (measured.engine, measured.zero) == ("zero", 3)
+
+
 def test_too_few_steps_prove_nothing(tmp_path):
     run = told(tmp_path / "r", start(), *steps([0.5] * 7))
     with pytest.raises(CheckFailed, match="4 settled steps, 5 are needed"):

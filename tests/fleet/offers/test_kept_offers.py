@@ -75,6 +75,17 @@ def test_a_narrower_question_is_answered_from_what_is_kept_and_a_wider_one_is_no
     assert requests(markets) > asked
 
 
+@pytest.mark.parametrize(
+    "wider",
+    [{"min_reliability": 0.5}, {"disk_gb": 500.0}, {"counts": (1, 4)}, {"gpus": ()}, {"spot": True}],
+)
+def test_what_is_kept_answers_no_question_that_it_was_not_asked(wider):
+    kept = Question(gpus=("h100-sxm",), counts=(1, 2))
+    asked = {"gpus": ("h100-sxm",), "counts": (1,)}
+    assert kept.covers(Question(**asked))
+    assert not kept.covers(Question(**{**asked, **wider}))
+
+
 def test_a_time_to_come_is_no_fresh_price(tmp_path, markets, keys):
     current(tmp_path, BOTH, keys, ALL, later(days=1))
     asked = requests(markets)

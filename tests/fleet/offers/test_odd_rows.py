@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from fleet.offers import fields, hyperbolic, runpod, vast
@@ -86,6 +86,13 @@ def test_whatever_is_read_back_is_an_offer_or_none(row):
 
 
 @given(JSON)
+@example(math.inf)
+@example(math.nan)
+@example("1e999")
+@example(10**400)
+@example(True)
+@example("-1")
+@example("\ud800")
 def test_a_field_is_what_it_says_or_nothing(value):
     row = {"it": value}
     found = fields.number(row, "it")

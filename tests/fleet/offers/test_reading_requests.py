@@ -40,6 +40,11 @@ def test_a_refused_key_is_told_at_once_with_where_to_get_one(line, hyperbolic, s
     assert len(hyperbolic.seen) == 1
 
 
+def test_a_part_of_the_key_that_comes_back_cut_off_is_not_shown_either(line, hyperbolic):
+    hyperbolic.script = [reply({"message": "x" * 190 + KEY}, 400)]
+    assert KEY[:5] not in failure(line).what
+
+
 def test_a_wait_that_the_provider_names_is_kept(line, hyperbolic):
     hyperbolic.script = [reply({}, 429, Retry_After="3"), GOOD]
     assert line("hyperbolic").get(PATH) == []

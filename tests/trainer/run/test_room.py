@@ -49,5 +49,5 @@ def test_ranks_of_one_machine_share_its_memory_and_zero_shards_it(host):
     with pytest.raises(TrainerError, match="on 2 ranks need about 24 GB"):
         fits_host(config("gpt2-1b-guide"), 2, *host(14))
     fits_host(config("gpt2-1b-guide", zero=3), 2, *host(14))
-    with pytest.raises(TrainerError, match="need about 12 GB"):  # offloading goes into the same memory
+    with pytest.raises(TrainerError, match="need about 14 GB"):  # offloading goes into the same memory
         fits_host(config("gpt2-1b-guide", zero=3, offload="both"), 2, *host(10))

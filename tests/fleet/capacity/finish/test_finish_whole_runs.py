@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import pytest
 
+from bench.rows.plan_whole import WHOLE, setup_of
 from fleet.capacity.figure import Figure
 from fleet.capacity.finish.bill import finish
 from fleet.capacity.finish.goal import Goal
-from fleet.capacity.models import model
-from fleet.capacity.setup import Setup
 from fleet.capacity.speed.speed import speed
-from profiles.gpus import gpu
 
-DATA = Path(__file__).resolve().parents[3] / "data" / "whole_runs.csv"
-ROWS = {row["name"]: row for row in csv.DictReader(DATA.open(encoding="utf-8"))}
+ROWS = {row["name"]: row for row in csv.DictReader(WHOLE.open(encoding="utf-8"))}
 REACH = 0.15
-
-
-def setup_of(row: dict[str, str]) -> Setup:
-    numbers = {name: int(row[name]) for name in ("gpus", "length", "micro_batch", "accumulation", "zero", "tensor")}
-    return Setup(
-        model(row["model"]),
-        gpu(row["gpu"]),
-        precision=row["precision"],
-        engine=row["engine"],
-        checkpointing=row["checkpointing"],
-        compile=row["compile"] == "true",
-        optimizer="muon" if row["engine"] == "nanochat" else "adamw",
-        **numbers,
-    )
 
 
 def trained(name: str, price: float = 3.0) -> tuple[float, float, float, float]:

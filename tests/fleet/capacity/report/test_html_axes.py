@@ -67,7 +67,9 @@ spots = st.tuples(st.floats(0, 880), st.floats(0, 440), st.text("abc ×", min_si
 
 
 @given(st.lists(spots, max_size=25))
-def test_labels_cover_neither_each_other_nor_a_point_and_stay_inside(wanted: list[tuple[float, float, str, int]]) -> None:
+def test_labels_cover_neither_each_other_nor_a_point_and_stay_inside(
+    wanted: list[tuple[float, float, str, int]],
+) -> None:
     labels = [Wanted(*one) for one in wanted]
     points = [Box(one.x - 6, one.y - 6, one.x + 6, one.y + 6) for one in labels]
     boxes = [placed.box for placed in place(labels, points, frame)]
@@ -94,7 +96,7 @@ def test_a_name_without_rank_is_left_out_rather_than_put_far_away() -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), unique=True, max_size=SLOTS))
-def test_up_to_twelve_terms_have_twelve_colours(names: list[str]) -> None:
+def test_as_many_terms_as_there_are_colours_each_have_their_own(names: list[str]) -> None:
     assert len(set(colours(names).values())) == len(names)
 
 

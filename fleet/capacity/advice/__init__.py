@@ -1,0 +1,1 @@
+"""What follows from the numbers: which machine, which batch, how much data."""

@@ -1,0 +1,111 @@
+"""Weights, gradients and optimizer state on one GPU, and in a node's RAM when they are offloaded."""
+
+from __future__ import annotations
+
+from fleet.capacity.memory.engines import Engine, moments
+from fleet.capacity.memory.stage import Stage
+from fleet.capacity.memory.term import Term
+from fleet.capacity.setup import Adapter, Setup
+from fleet.capacity.shape import Shape
+
+
+def ranks(setup: Setup) -> int:
+    """GPUs that share optimizer state, gradients and weights: data and context parallel ones."""
+    return max(1, setup.gpus // (setup.tensor * setup.pipeline))
+
+
+def divisor(setup: Setup, stage: int) -> int:
+    """By what something that is cut from ZeRO stage `stage` on is divided."""
+    return ranks(setup) if setup.zero >= stage else 1
+
+
+def adapter_parameters(shape: Shape, adapter: Adapter) -> int:
+    """Of the low-rank matrices: rank * (inputs + outputs) for every product they are on."""
+    h, q, k, f = shape.width, shape.query_width, shape.key_width, shape.ffn
+    each = {"q": h + q, "k": h + k, "v": h + k, "o": q + h, "mlp": (3 if shape.gated else 2) * (h + f)}
+    blocks = sum(size for name, size in each.items() if name in adapter.targets)
+    head = shape.width + shape.vocab if "head" in adapter.targets else 0
+    return adapter.rank * (shape.layers * blocks + head)
+
+
+def weights(setup: Setup, engine: Engine, stage: Stage) -> Term:
+    """Between steps."""
+    share = divisor(setup, 2 if engine.root else 3)  # FSDP keeps a shard even where gathered weights stay whole
+    if setup.offload in ("parameters", "both"):
+        return Term("weights", 0.0, "in the host's memory", "parallel.offload", "state")
+    if setup.adapter is not None and setup.adapter.quantised:
+        matrices = stage.matrices + (stage.head if engine.four_bit_head else 0.0)
+        size = engine.four_bit * matrices + engine.weights * (stage.total - matrices)
+        return Term("weights", size / share, "4 bits and scales; the rest in 16 bits", "parallel.zero", "state")
+    if setup.precision == "fp32":
+        return Term("weights", 4 * stage.total / share, f"4 B per parameter, {_cut(share)}", "parallel.zero", "state")
+    size = engine.weights * (stage.total - stage.embedding) + _embedding(engine)[0] * stage.embedding
+    return Term("weights", size / share, f"{engine.weights:g} B per parameter, {_cut(share)}", "parallel.zero", "state")
+
+
+def optimizer(setup: Setup, engine: Engine, stage: Stage) -> Term:
+    """Masters and moments."""
+    share = divisor(setup, 1)
+    if setup.adapter is not None:
+        size = adapter_parameters(setup.shape, setup.adapter) * (engine.weights + 2 * engine.moment)
+        return Term("optimizer", size / share, "adapters and their moments", "", "state")
+    if setup.offload in ("optimizer", "both"):
+        return Term("optimizer", 0.0, "in the host's memory", "parallel.offload", "state")
+    matrix, rest = moments(setup, engine)
+    spared = (2 * engine.moment - 2 * _embedding(engine)[2]) * stage.embedding
+    size = matrix * stage.matrices + rest * (stage.total - stage.matrices) + engine.master * stage.total - spared
+    words = f"{engine.master:g} B master, {matrix:g} B moments per parameter, {_cut(share)}"
+    return Term("optimizer", size / share, words, "parallel.zero", "state")
+
+
+def gradients(setup: Setup, engine: Engine, stage: Stage) -> Term:
+    """When all of them exist."""
+    if setup.adapter is not None:
+        size = adapter_parameters(setup.shape, setup.adapter) * engine.gradients
+        return Term("gradients", size, "of the adapters", "", "state")
+    if setup.offload in ("optimizer", "both") and setup.zero >= 2:
+        return Term("gradients", 0.0, "in the host's memory", "parallel.offload", "state")
+    if setup.optimizer == "paged-adamw8bit":
+        size = engine.gradients * max(stage.layer, stage.root)
+        return Term("gradients", size, "used up as they are made: one layer's", "", "state")
+    if kept_whole(setup, engine):
+        size = engine.whole * stage.total
+        return Term("gradients", size, "whole while micro-batches accumulate unsynchronised", "", "state")
+    share = divisor(setup, 2)
+    beside = engine.master and setup.zero == 1 and setup.precision != "fp32"  # the 16-bit gradient beside the fp32 sum
+    each = engine.gradients + (engine.weights if beside else 0)
+    size = each * (stage.total - stage.embedding) + _embedding(engine)[1] / engine.gradients * each * stage.embedding
+    return Term("gradients", size / share, f"{each:g} B per parameter, {_cut(share)}", "parallel.zero", "state")
+
+
+def kept_whole(setup: Setup, engine: Engine) -> bool:
+    """Micro-batches accumulate gradients that are cut only after the last one."""
+    return engine.whole > 0 and setup.zero >= 2 and setup.accumulation > 1
+
+
+def copies(setup: Setup, engine: Engine, stage: Stage) -> Term:
+    """16-bit and FP8 copies of matrices from forward to backward."""
+    if setup.precision == "fp32":
+        return Term("copies", 0.0, "none in fp32")
+    fp8 = setup.precision.startswith(("fp8", "mxfp8", "nvfp4"))
+    own = engine.copies
+    if fp8 and setup.zero < 3:
+        own = max(own, engine.fp8_copies) if engine.copies else engine.fp8_copies
+    name = "FP8 copies" if fp8 else "16-bit copies"
+    return Term(name, own * stage.matrices, f"{own:g} B per element of the blocks' matrices", "precision.name")
+
+
+def host(setup: Setup, engine: Engine, stage: Stage) -> float:
+    """Bytes of RAM in one node: masters, moments and fp32 gradients, and 16-bit weights, as offload says. DeepSpeed
+    pins them and keeps buffers: its own estimator takes 1.5 times (runtime/zero/stage3.py)."""
+    per = {"none": 0.0, "optimizer": 16.0, "parameters": 2.0, "both": 18.0}[setup.offload]
+    here = min(setup.gpus, setup.gpus_per_node)
+    return 1.5 * per * stage.total * here / ranks(setup)
+
+
+def _embedding(engine: Engine) -> tuple[float, float, float]:
+    return engine.embedding or (engine.weights, engine.gradients, engine.moment)
+
+
+def _cut(share: int) -> str:
+    return f"over {share} GPUs" if share > 1 else "whole"

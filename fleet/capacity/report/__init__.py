@@ -1,0 +1,1 @@
+"""A plan shown: at the terminal and as one HTML page."""
