@@ -10,6 +10,7 @@ from fleet.capacity.finish.disk import transfer_seconds
 from fleet.capacity.finish.habits import Habits
 from fleet.capacity.finish.interruptions import mtbf
 from fleet.capacity.setup import Setup
+from fleet.capacity.speed.hardware import PCIE
 from fleet.capacity.speed.speed import Speed
 
 LINK = (4.0, 1.0, 0.5)  # a rented link as a factor of its seconds: slow, expected, fast
@@ -18,7 +19,6 @@ BOOT = (1.7, 1.0, 0.35)  # providers tell of 1 to 5 minutes (facts: Vast)
 COMPILE = (420.0, 120.0, 40.0)
 EAGER = (60.0, 20.0, 5.0)  # the first step without compile: kernels loaded, communicators made
 UNPACK = (0.1e9, 0.2e9, 0.5e9)  # bytes/s of layers unpacked, assumed
-PCIE = {3: 12e9, 4: 25e9, 5: 50e9}  # bytes/s of a pinned copy over x16
 HOST = 100e9  # bytes/s that the GPUs of one host share: its memory
 COPY_SLOW = 4.0  # without pinned memory
 SETTLE = (
@@ -98,7 +98,7 @@ def stall_seconds(setup: Setup, size: float, number: int = 1) -> float:
     and backward, and hides there when they take longer. number: 0 slow, 1 expected, 2 fast (all of it hidden)."""
     if number == 2:
         return SETTLE
-    copy = size / setup.gpus / min(PCIE.get(setup.gpu.pcie, PCIE[3]), HOST / min(setup.gpus, setup.gpus_per_node))
+    copy = size / setup.gpus / min(PCIE[setup.gpu.pcie], HOST / min(setup.gpus, setup.gpus_per_node))
     return SETTLE + copy * (COPY_SLOW if number == 0 else 1.0)
 
 

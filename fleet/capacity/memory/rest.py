@@ -13,14 +13,13 @@ BUCKET = 50 * 2**20  # parallel.bucket_mb, the trainer's default
 
 def gathered(setup: Setup, engine: Engine, stage: Stage) -> list[Term]:
     """Parameters that are whole for as long as their layer computes, and gradients before they are cut."""
-    if setup.gpus // (setup.tensor * setup.pipeline) == 1 or setup.zero < 2:
-        return []
     each = engine.gathered
     layer, root = stage.layer, stage.root
-    if engine.live and setup.zero >= 3:
+    alone = setup.gpus // (setup.tensor * setup.pipeline) == 1
+    if engine.live and setup.zero >= 3 and (not alone or setup.offload in ("parameters", "both")):
         size = min(engine.live, stage.total) * each
         return [Term("live parameters", size, "stage3_max_live_parameters: up to 1e9 whole", "parallel.zero")]
-    if engine.live:
+    if alone or setup.zero < 2 or engine.live:
         return []
     quantised = setup.adapter is not None and setup.adapter.quantised
     packed = engine.four_bit / each if quantised else 1.0

@@ -59,6 +59,15 @@ def best_published(shape: Shape, gpu: Gpu, precision: str) -> float:
     return min(narrow, SMALL_BEST8) if gpu.compute_capability == (9, 0) and count(shape).total < SMALL else narrow
 
 
+def safe_best(shape: Shape, gpu: Gpu, precision: str) -> float:
+    """The same where it is planned with: of an architecture nobody has published, no more than of one like it."""
+    if gpu.compute_capability in BEST:
+        return best_published(shape, gpu, precision)
+    narrow = SMALL_BEST8 if count(shape).total < SMALL else BEST[9, 0][1]
+    like = (9, 0) if gpu.compute_capability >= (9, 0) else (8, 0)
+    return narrow if eight_bits(precision) else BEST[like][0]
+
+
 def least_seconds(shape: Shape, gpu: Gpu, precision: str, length: int) -> float:
     """No GPU trains on a token in less: the FLOPs of a causal model at the peak, nothing recomputed."""
     flops = flops_per_token(shape, length)

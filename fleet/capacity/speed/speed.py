@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fleet.capacity.count import flops_per_token
 from fleet.capacity.figure import Figure
 from fleet.capacity.setup import Setup
-from fleet.capacity.speed.claims import best_published, least_seconds
-from fleet.capacity.speed.error import Range, expected
+from fleet.capacity.speed.claims import least_seconds, safe_best
+from fleet.capacity.speed.error import OWN, Range, expected
 from fleet.capacity.speed.measured import Correction, Measured, correction
 from fleet.capacity.speed.step import step
 from profiles.errors import WrongInput
@@ -51,11 +51,13 @@ def speed(setup: Setup, measured: Sequence[Measured] = ()) -> Speed:
         )
     own = correction(setup, measured) if measured else Correction(1.0, 0.0, ())
     parts = {name: seconds / own.factor for name, seconds in step(setup).items()}
-    seconds = sum(parts.values())
-    rate, limits = setup.step_tokens / seconds / setup.gpus, expected(setup, own.trust)
-    per_gpu = _rate(setup, rate, limits, own)
+    rate, limits = setup.step_tokens / sum(parts.values()) / setup.gpus, expected(setup, own.trust)
     flops = _flops(setup)
     to_percent = flops.value / 1e12 * 100
+    held = 1.0 if own.runs else _held(setup, rate * to_percent / setup.gpu.peak["bf16"])
+    parts = {name: seconds / held for name, seconds in parts.items()}
+    seconds = sum(parts.values())
+    per_gpu = _rate(setup, rate, held, limits, own)
     bf16, kind = setup.gpu.peak["bf16"], setup.precision.split("-")[0]
     return Speed(
         per_gpu=per_gpu,
@@ -69,7 +71,12 @@ def speed(setup: Setup, measured: Sequence[Measured] = ()) -> Speed:
     )
 
 
-def _rate(setup: Setup, rate: float, limits: Range, own: Correction) -> Figure:
+def _held(setup: Setup, mfu: float) -> float:
+    """What the trainer is held to: nothing of it is published, so nobody is promised more than the best that is."""
+    return min(1.0, safe_best(setup.shape, setup.gpu, setup.precision) / mfu) if setup.engine in OWN else 1.0
+
+
+def _rate(setup: Setup, rate: float, held: float, limits: Range, own: Correction) -> Figure:
     # a range may not reach above what the GPU can compute at all
     ceiling = 1 / least_seconds(setup.shape, setup.gpu, setup.precision, setup.length)
     if setup.adapter:
@@ -77,8 +84,10 @@ def _rate(setup: Setup, rate: float, limits: Range, own: Correction) -> Figure:
     source = f"{MODEL}; range: {limits.why}"
     if own.runs:
         source = f"{MODEL} x {own.factor:.2f}, from measured {', '.join(own.runs)}; range: {limits.why}"
+    if held < 1:
+        source = f"{source}; held to the best MFU that is published"
     rate = min(rate, ceiling)
-    return Figure(rate, "tokens/s", source, rate * limits.low, min(rate * limits.high, ceiling))
+    return Figure(rate * held, "tokens/s", source, rate * min(held, limits.low), min(rate * limits.high, ceiling))
 
 
 def _flops(setup: Setup) -> Figure:
@@ -91,9 +100,10 @@ def _flops(setup: Setup) -> Figure:
 
 def _warnings(setup: Setup, mfu: float, parts: dict[str, float]) -> list[str]:
     found = []
-    best = best_published(setup.shape, setup.gpu, setup.precision)
+    best = safe_best(setup.shape, setup.gpu, setup.precision)
     if mfu > best:
-        found.append(f"{mfu:.0f}% MFU is above the best published ({best:.0f}%): measure before you count on it")
+        planned = "planned with" if setup.engine in OWN else "published at best"
+        found.append(f"the formulas give {mfu:.0f}% MFU; {best:.0f}% is {planned}, the most anybody has published")
     whole = sum(parts.values())
     reasons = {
         "communication": "exchange between GPUs",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
+from fleet.capacity.speed.error import OWN
 from fleet.capacity.speed.hardware import MULTIPROCESSORS, attention_rate, eight_bits, sustained, wide
 
 TILE = 128 * 256  # results of a product that one multiprocessor computes at a time
@@ -52,8 +53,9 @@ def work(setup: Setup, constants: Constants) -> Work:
     again = 0.0
     if setup.checkpointing == "full":
         again = sum(t * (constants.recompute if m.last else 1.0) for m, t in once.items()) + forward + traffic / 3
-    elif setup.checkpointing == "selective":  # every second product and the elementwise work, not attention
-        again = sum(t / 2 for m, t in once.items()) + traffic / 3
+    elif setup.checkpointing == "selective":  # elementwise work, not attention; others' every second product too
+        products = 0.0 if setup.engine in OWN else sum(once.values()) / 2
+        again = products + traffic / 3
     return Work(
         matrices=layers * passes * sum(once.values()),
         attention=layers * forward * 3.5,
