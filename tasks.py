@@ -81,6 +81,7 @@ def plan(
     price: str = "",
     max_price: str = "",
     spot: bool = False,
+    network: str = "",
     link_mbit: str = "",
     offline: bool = False,
     claim: str = "",

@@ -75,7 +75,7 @@ def resume_filled(text: str, result: dict[str, Any]) -> str:
 def plan_markdown(result: dict[str, Any]) -> str:
     """The accuracy table of docs/planning.md and its sentence."""
     rows = [(row["what"], row["shown"], row["against_shown"], asked(row)) for row in result["rows"]]
-    left_out = "; ".join(f"{name}: {why}" for name, why in result["left_out"].items())
+    left_out = "; ".join(f"{one['name']}: {one['why']}" for one in result["left_out"]) or "none"
     words = (
         f"By `{result['command']}` over `tests/data/throughput_public.csv` and `tests/data/whole_runs.csv`; times on "
         f"{result['machine']['cores']} cores ({result['machine']['cpu']}). Not modelled: {left_out}. "

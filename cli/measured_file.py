@@ -15,6 +15,7 @@ from fleet.capacity.speed.measured import Measured
 from profiles.errors import OutsideFailed
 
 NAME = "measured.jsonl"
+UNREADABLE = "make it a file that you may read, move it away, or set STOKER_HOME to another folder"
 
 
 def home(root: Path) -> Path:
@@ -60,7 +61,7 @@ def remembered(folder: Path) -> list[Measured]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OutsideFailed(f"cannot read {path}: {error.strerror}", "check who may read it") from None
+        raise OutsideFailed(f"cannot read {path}: {error.strerror}", UNREADABLE) from None
     found, damaged = _entries(content)
     if damaged:
         said = f"line {damaged[0]} is" if len(damaged) == 1 else f"{len(damaged)} lines ({_few(damaged)}) are"

@@ -36,15 +36,15 @@ def answer(flags: Flags, home: Path, default_profile: str = "") -> None:
     """
     if flags.plot:
         writable(Path(flags.plot))
-    if flags.run:
-        from cli.plan_run import remains
-
-        return remains(flags)
     if flags.learn:
         from cli.plan_run import learn
 
         if learn(flags, home):
             return None
+    if flags.run:
+        from cli.plan_run import remains
+
+        return remains(flags)
     if not flags.profile and default_profile and not any(getattr(flags, name) for name in MODELS):
         flags = replace(flags, profile=default_profile)
     made, question, notes = planned(flags, home)
@@ -58,10 +58,11 @@ def planned(flags: Flags, home: Path) -> tuple[Plan, dict[str, Any], list[str]]:
     """The plan, what was asked, and what was assumed."""
     from cli.measured_file import remembered
     from cli.plan_asked import Asked
-    from cli.plan_goal import bought_of, goal_of, habits_of, most_hourly
+    from cli.plan_goal import bought_of, goal_of, habits_of, most_hourly, on_machine
     from cli.plan_machines import machines_of, prices_of
     from cli.plan_model import choose_model
     from cli.plan_workload import workload_of
+    from fleet.capacity.finish.room import least
     from fleet.capacity.plan import plan
     from trainer.config import Config
 
@@ -73,20 +74,25 @@ def planned(flags: Flags, home: Path) -> tuple[Plan, dict[str, Any], list[str]]:
     goal = goal_of(found, flags, work)
     habits = habits_of(found, flags, profile is not None or bool(flags.preset))
     most = most_hourly(flags)
-    prices = prices_of(flags, machines, home, found.notes)
+    asked_of = len(found.notes)
+    disk = least(work.shape, work.optimizer, habits, goal, work.step_tokens)
+    market = prices_of(flags, machines, home, found.notes, disk)
     measured = remembered(home)
     made = plan(
         work,
         goal,
-        priced(machines, goal, prices),
-        prices,
+        priced(machines, goal, market.price, found.notes[asked_of:]),
+        market.price,
         habits,
         wanted=machines.wanted,
         measured=measured,
         most_hourly=most,
+        habits_for=lambda gpu, count: on_machine(habits, market.offer(gpu, count)),
     )
     refuse_impossible(made)
     found.notes += own_runs(made, measured)
+    if made.chosen.price is not None and market.offer(made.chosen.gpu.key, made.chosen.gpus) is None:
+        found.notes.append("--price is that of the GPUs: storage and traffic count as 0, their prices are not known")
     if most is not None and made.chosen.price is None:
         found.notes.append("--max-price excludes nothing: no price is known")
     if flags.table:
@@ -99,14 +105,23 @@ def planned(flags: Flags, home: Path) -> tuple[Plan, dict[str, Any], list[str]]:
     return made, asked(flags), found.notes
 
 
-def priced(machines: Machines, goal: Goal, prices: Callable[[str, int], Figure | None]) -> list[tuple[Gpu, int]]:
-    """The machines to compare: with a budget, those that have a price. Raises WrongInput when none has."""
+def priced(
+    machines: Machines, goal: Goal, prices: Callable[[str, int], Figure | None], notes: Sequence[str]
+) -> list[tuple[Gpu, int]]:
+    """The machines to compare: with a budget, those that have a price. Raises WrongInput when none has.
+
+    notes: what the providers that were asked failed with.
+    """
     if goal.kind != "dollars":
         return machines.others
+    from fleet.offers.ask import PROVIDERS
+
     found = [(gpu, count) for gpu, count in machines.others if prices(gpu.key, count) is not None]
     wanted = machines.wanted
     if not found or (wanted and prices(wanted[0].key, wanted[1]) is None):
-        raise WrongInput("--budget needs a price: no provider told one", "add --price, in USD per GPU-hour")
+        asked = tuple(f"{name}:" for name in PROVIDERS)
+        why = next((f" ({note})" for note in notes if note.startswith(asked)), "")
+        raise WrongInput(f"--budget needs a price, and none is known{why}", "add --price, in USD per GPU-hour")
     return found
 
 
@@ -208,6 +223,8 @@ def writable(path: Path) -> None:
         raise WrongInput(f"--plot {path}: there is no folder {folder}", f"mkdir -p {folder}")
     if path.is_dir():
         raise WrongInput(f"--plot {path} is a folder", f"name a file: --plot {path / 'plan.html'}")
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # the page would take the place of /dev/null
+        raise WrongInput(f"--plot {path} is a link or a device, no plain file", "name a file: --plot plan.html")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise WrongInput(f"--plot {path} cannot be written", "name a file in a folder of yours")
 

@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "price": "USD per GPU-hour: 2.49, or h100-sxm=2.49,a100-80-sxm=1.5. Left out: providers are asked.",
         "max-price": "Most USD per hour of the whole machine.",
         "spot": "Interruptible machines: their offers, and what interruptions cost.",
+        "network": "Between machines: infiniband or ethernet; left out: infiniband for SXM cards, else ethernet.",
         "link-mbit": "Upload and download of the machine, Mbit/s.",
         "offline": "Ask no provider.",
     },
@@ -97,6 +98,7 @@ class Flags:
     price: str = ""
     max_price: str = ""
     spot: bool = False
+    network: str = ""
     link_mbit: str = ""
     offline: bool = False
     claim: str = ""

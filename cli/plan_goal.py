@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cli.amounts import number, whole
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fleet.capacity.finish.goal import Goal
     from fleet.capacity.finish.habits import Habits
     from fleet.capacity.workload import Workload
+    from fleet.offers.offer import Offer
 
 PER_PARAMETER = 20  # tokens: best for a given compute (Hoffmann et al. 2022, arXiv 2203.15556)
 MOST_MBIT = 10e6
@@ -63,6 +65,19 @@ def habits_of(found: Asked, flags: Flags, whole_config: bool) -> Habits:
         rate = number(flags.link_mbit, "--link-mbit", 0, MOST_MBIT)
         values |= {"down_mbit": rate, "up_mbit": rate}
     return Habits(**values)
+
+
+def on_machine(habits: Habits, offer: Offer | None) -> Habits:
+    """With the storage, traffic and disk of the offer that the price is of; not known without one."""
+    if offer is None:
+        return habits
+    return replace(
+        habits,
+        storage_price=offer.disk_price,
+        up_price=offer.up_price,
+        down_price=offer.down_price,
+        disk_gb=offer.disk_gb,
+    )
 
 
 def bought_of(found: Asked, goal: Goal, tokens: float, step_tokens: int) -> list[str]:

@@ -13,6 +13,7 @@ from cli.plan_flags import Flags
 
 if TYPE_CHECKING:
     from fleet.capacity.figure import Figure
+    from fleet.offers.offer import Offer
     from profiles.gpus import Gpu
     from profiles.schema import Profile
 
@@ -51,8 +52,16 @@ def machines_of(flags: Flags, profile: Profile | None) -> Machines:
     return Machines(asked[0], everything) if len(asked) == 1 else Machines(None, asked)
 
 
-def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str]) -> Callable[[str, int], Figure | None]:
-    """USD per GPU-hour by GPU and count: as --price says, else of the providers that there are keys for.
+@dataclass(frozen=True)
+class Market:
+    """By GPU and count: price: USD per GPU-hour; offer: whose that is, None where --price or nobody said it."""
+
+    price: Callable[[str, int], Figure | None]
+    offer: Callable[[str, int], Offer | None] = lambda gpu, count: None
+
+
+def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str], disk: float) -> Market:
+    """As --price says, else of the providers that there are keys for. disk: bytes that a machine must at least hold.
 
     Adds a line to `notes` for each that failed, and where none is known. Raises WrongInput for a wrong --price.
     """
@@ -64,13 +73,13 @@ def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str]) ->
             notes.append(f"{typed.every:g} USD per GPU-hour for every type of GPU: --price h100-sxm=2.49,... for each")
         # one price without a GPU's name is that of the machine that was named, not of every card there is
         meant = [*typed.own, machines.wanted[0].key] if machines.wanted else [one.key for one, _ in machines.others]
-        return lambda gpu, count: typed.price(gpu) if gpu in meant else None
+        return Market(lambda gpu, count: typed.price(gpu) if gpu in meant else None)
     from fleet.offers.keys import keys
 
     found = keys(os.environ, Path.home())
     if not found:
         notes.append("no prices: --price, or a key of RunPod, Vast.ai or Hyperbolic (RUNPOD_API_KEY, ...)")
-        return lambda gpu, count: None
+        return Market(lambda gpu, count: None)
     from datetime import UTC, datetime
 
     from fleet.offers.ask import chosen
@@ -85,4 +94,11 @@ def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str]) ->
     answer = current(home, chosen(None, found), found, question, now, offline=flags.offline, deadline=PATIENCE)
     notes += answer.lines()
     kinds = (SPOT, INTERRUPTIBLE) if flags.spot else (ON_DEMAND,)
-    return lambda gpu, count: price.price(answer.offers, gpu, count, kinds)
+    listed = [offer for offer in answer.offers if offer.kind in kinds]
+    fit = price.roomy(listed, disk / 1e9)
+    if small := len(listed) - len(fit):
+        notes.append(f"offers left out, with less than the {disk / 1e9:,.0f} GB of disk that this needs: {small}")
+    return Market(
+        lambda gpu, count: price.price(fit, gpu, count, kinds),
+        lambda gpu, count: price.priced_by(fit, gpu, count, kinds),
+    )

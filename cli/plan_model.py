@@ -48,7 +48,7 @@ def one_model(flags: Flags) -> None:
 def of_profile(found: Asked, profile: Profile) -> None:
     """As the trainer reads the profile that is baked beside it: trainer.config.read.apply_hardware."""
     source = f"profile {profile.name}"
-    found.put({"precision": {"name": profile.precision}}, source)
+    found.put({"precision": {"name": profile.precision}, "model": {"attention": profile.attention}}, source)
     spread = profile.parallelism.model_dump(include=set(profile.parallelism.model_fields_set))
     if spread:
         found.put({"parallel": spread}, source)

@@ -14,10 +14,11 @@ from cli.plan_flags import Flags
 from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
-    from fleet.capacity.finish.remaining import Remaining
+    from fleet.capacity.finish.remaining import Progress, Remaining
 
 WITH_RUN = ("run", "price", "json", "learn")  # flags that mean something beside --run
 WITH_LEARN = ("learn", "json", "offline")
+QUIET, QUIET_STEPS = 1800, 20  # seconds, and steps beside them, that saves and evaluations may take without a line
 
 
 def learn(flags: Flags, home: Path) -> bool:
@@ -55,29 +56,46 @@ def remains(flags: Flags) -> None:
     progress = progress_of(Path(flags.run))
     found = remaining(progress, price)
     if flags.json:
-        return show.document({"format": 1, "run": {**found.to_json(), "ended": progress.ended}})
-    return show.pairs(rows(found, progress.ended), False)
+        plain: dict[str, Any] = {**found.to_json(), "ended": progress.ended}
+        plain |= {} if price or progress.price else {"dollars": None}
+        plain |= {} if progress.price else {"spent": None}
+        return show.document({"format": 1, "run": plain})
+    return show.pairs(rows(found, progress, price or progress.price), False)
 
 
-def rows(found: Remaining, ended: str | None) -> dict[str, Any]:
-    """As lines."""
+def rows(found: Remaining, progress: Progress, price: float) -> dict[str, Any]:
+    """As lines. price: USD per GPU-hour, 0 where nobody said one: nothing is then said of dollars."""
     from fleet.capacity.report.amounts import dollars, hours, large, span
 
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.finish_at.value))
     ranged = {name: span(getattr(found, name)) for name in ("hours", "dollars")}
     told = {name: f" ({text})" if text else "" for name, text in ranged.items()}
+    more = f"{dollars(found.dollars.value)}{told['dollars']} more: {found.dollars.source}"
     return {
         "run": found.run,
         "done": f"{found.done:.1%}, {found.steps:,} steps to go ({large(found.tokens.value)} tokens)",
         "hours": f"{hours(found.hours.value)}{told['hours']}: {found.hours.source}",
-        "dollars": f"{dollars(found.dollars.value)}{told['dollars']} more: {found.dollars.source}",
-        "spent": dollars(found.spent.value),
-        "finished": "yes"
-        if not found.steps
-        else at
-        if ended is None
-        else f"stopped ({ended}): the same command goes on",
+        "dollars": more if price else "no price known: --price USD_PER_GPU_HOUR",
+        "spent": dollars(found.spent.value) if progress.price else "not known: the run was told no limits.price",
+        **when(found, progress),
     }
+
+
+def when(found: Remaining, progress: Progress) -> dict[str, str]:
+    """When it ends; of a run that says nothing any more, only since when: it may have been killed."""
+    if not found.steps:
+        return {"finished": "yes"}
+    if progress.ended is not None:
+        return {"finished": f"stopped ({progress.ended}): the same command goes on"}
+    if time.time() - progress.seen > QUIET + QUIET_STEPS * progress.step_seconds[1]:
+        return {
+            "finished": f"no: nothing new since {moment(progress.seen)}; if it was killed, the same command goes on"
+        }
+    return {"finishes": moment(found.finish_at.value)}
+
+
+def moment(seconds: float) -> str:
+    """Since 1970, as local time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def given(flags: Flags, left_out: tuple[str, ...]) -> list[str]:

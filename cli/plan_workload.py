@@ -19,6 +19,7 @@ MOST_BATCH = 2**24
 # model.attention -> Setup.attention. auto: the trainer tries Transformer Engine first, and NGC images have it.
 # PyTorch's own kernel is FlashAttention-2's.
 ATTENTION = {"auto": "te", "te": "te", "flash3": "flash3", "flash": "flash", "flash2": "flash", "sdpa": "flash"}
+NETWORKS = ("infiniband", "ethernet")
 CHOICES = {
     "offload": ("parallel", "offload", ("none", "optimizer", "parameters", "both")),
     "checkpointing": ("train", "checkpointing", ("none", "selective", "full")),
@@ -65,6 +66,8 @@ def resolve(found: Asked) -> None:
     from trainer.config import check as rules
 
     offload = found.config.parallel.offload
+    if offload != "none" and found.config.optim.name == "muon":
+        raise WrongInput("Muon's state cannot be offloaded: that needs ZeRO", "--optimizer adamw, or no --offload")
     if found.said.get("parallel.offload", "").startswith("--") and "parallel.zero" not in found.said:
         found.config.parallel.zero = 1 if offload == "optimizer" else 3 if offload != "none" else 0
     with told():
@@ -91,6 +94,7 @@ def made_of(found: Asked, flags: Flags, gpus: int) -> Workload:
         offload=config.parallel.offload,
         checkpointing=said(found, "train.checkpointing", config.train.checkpointing),
         loss_chunk=config.train.loss_chunk,
+        between=choice(flags.network, "--network", NETWORKS) if flags.network else None,
         attention=ATTENTION[config.model.attention],
         compile=config.train.compile if "train.compile" in found.said else True,
     )

@@ -38,7 +38,8 @@ class Gpu:
     """One row. `peak`: dense TFLOP/s by precision (fp32 tf32 bf16 fp16 fp8 fp4), no entry: no hardware for it.
 
     memory_gb: as sold; memory_mib: as the driver reports it; bandwidth_gbs and nvlink_gbs: GB/s (NVLink: both
-    directions together, per GPU; None: no NVLink); pcie: generation, x16; watts: the board's power limit. recalled:
+    directions together, per GPU; None: no NVLink); pcie: generation, x16; watts: the board's power limit; sms:
+    streaming multiprocessors. recalled:
     fields nobody has checked.
     """
 
@@ -54,6 +55,7 @@ class Gpu:
     nvlink_gbs: float | None
     pcie: int
     watts: int
+    sms: int
     providers: ProviderNames
     recalled: tuple[str, ...] = ()
 

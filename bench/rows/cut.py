@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from profiles.errors import WrongInput
 
+NODE = 8  # GPUs
 ADAPTERS = {"qlora": "quantised", "lora": "plain"}
 
 
@@ -30,9 +31,10 @@ def cut_of(text: str, gpus: int) -> Cut:
     """Reads 'FSDP32 TP8; act_ckpt=full; torch.compile', 'FSDP FULL_SHARD (ZeRO-3); act_ckpt=none; mp=PURE', 'qlora'.
     Raises WrongInput for degrees that do not cover the GPUs."""
     said = text.lower()
+    copies, sharded = _hybrid(said, gpus)
     return _whole(
         Cut(
-            sharded=_degree(said, "fsdp"),
+            sharded=sharded or _degree(said, "fsdp"),
             zero=_zero(said),
             tensor=_degree(said, "tp") or 1,
             context=_degree(said, "cp") or 1,
@@ -43,17 +45,31 @@ def cut_of(text: str, gpus: int) -> Cut:
             adapter=next((kind for word, kind in ADAPTERS.items() if word in said), None),
         ),
         gpus,
+        copies,
     )
 
 
-def _whole(cut: Cut, gpus: int) -> Cut:
+def _whole(cut: Cut, gpus: int, copies: int) -> Cut:
     """Raises WrongInput for degrees that are not all of the GPUs: copies of a sharded model have no word in a Setup."""
     used = (cut.sharded or 1) * cut.tensor * cut.context * cut.pipeline
-    if gpus % used:
-        raise WrongInput(f"degrees that multiply to {used} do not divide {gpus} GPUs", "correct the row")
+    if gpus % (used * copies):
+        raise WrongInput(f"degrees that multiply to {used * copies} do not divide {gpus} GPUs", "correct the row")
     if cut.sharded and used < gpus:
         raise WrongInput(f"hybrid sharding ({gpus // used} copies) is not modelled", "every GPU must hold another part")
     return cut
+
+
+def _hybrid(said: str, gpus: int) -> tuple[int, int]:
+    """(copies, GPUs that share one) of 'HSDP 2x8' and of FSDP's HYBRID_SHARD, a copy per node; (1, 0): not hybrid.
+    Raises WrongInput for HSDP without its degrees."""
+    degrees = re.search(r"\bhsdp\D{0,3}(\d+) ?[x×*] ?(\d+)", said)
+    if degrees:
+        return max(1, int(degrees[1])), int(degrees[2])
+    if "hybrid_shard" in said:
+        return -(-gpus // NODE), min(gpus, NODE)
+    if "hsdp" in said and not _degree(said, "fsdp"):
+        raise WrongInput("hybrid sharding is not modelled", "every GPU must hold another part")
+    return 1, 0
 
 
 def _degree(said: str, word: str) -> int:
@@ -65,7 +81,7 @@ def _zero(said: str) -> int | None:
     named = re.search(r"zero[- ]?(\d)", said)
     if named:
         return int(named[1])
-    for word, stage in (("no_shard", 0), ("shard_grad_op", 2), ("full_shard", 3), ("fsdp", 3)):
+    for word, stage in (("no_shard", 0), ("shard_grad_op", 2), ("full_shard", 3), ("fsdp", 3), ("hsdp", 3)):
         if word in said:
             return stage
     if "sharded" in said and "optimizer" in said:

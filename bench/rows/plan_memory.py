@@ -8,13 +8,13 @@ from bench.rows.plan_cases import Case
 from bench.rows.row import Row
 from fleet.capacity.memory.memory import Memory, memory
 
-REACH, SPARE = 0.08, 0.05
+REACH, SPARE, INSIDE = 0.08, 0.05, 0.9
 
 
 def rows(cases: list[Case]) -> list[Row]:
-    """Of the rows with a peak, of those that ran out of memory, and of those that ran."""
+    """Of the rows with a peak and its range, of those that ran out of memory, and of those that ran."""
     weighed = [(case, memory(case.setup)) for case in cases]
-    return [_error(weighed), _refused(weighed), _ran(weighed)]
+    return [_error(weighed), _inside(weighed), _refused(weighed), _ran(weighed)]
 
 
 def predicted(case: Case, held: Memory) -> float:
@@ -33,6 +33,31 @@ def _error(weighed: list[tuple[Case, Memory]]) -> Row:
         against_shown=f"worst {max(errors):.0%}" if errors else "-",
         samples={f"{case.name}: ours, published, GB": [ours / 1e9, theirs / 1e9] for case, ours, theirs in told},
     )
+
+
+def _inside(weighed: list[tuple[Case, Memory]]) -> Row:
+    """The range told is of the total; what was published is brought to it in proportion."""
+    told = [(case, held, _as_total(case, held)) for case, held in weighed if case.row.memory]
+    within = sum(held.low <= peak <= held.high for _, held, peak in told)
+    above = [case.name for case, held, peak in told if peak > held.high]
+    return Row(
+        what=f"peak memory, {len(told)} rows: inside the range told",
+        reach="at least 9 in 10, none above",
+        met=bool(told) and within >= INSIDE * len(told) and not above,
+        shown=f"{within} of {len(told)} inside" if told else "no rows",
+        against_shown=f"{len(above)} above its high end, {len(told) - within - len(above)} below its low end",
+        samples={
+            f"{case.name}: low, published, high, GB of the total": [held.low / 1e9, peak / 1e9, held.high / 1e9]
+            for case, held, peak in told
+        },
+        notes=[f"above: {name}" for name in above],
+    )
+
+
+def _as_total(case: Case, held: Memory) -> float:
+    """The published peak with the context and the fragments that such a number leaves out."""
+    assert case.row.memory is not None
+    return case.row.memory / predicted(case, held) * held.total
 
 
 def _refused(weighed: list[tuple[Case, Memory]]) -> Row:
@@ -66,7 +91,5 @@ def _ran(weighed: list[tuple[Case, Memory]]) -> Row:
 
 
 def _was_full(case: Case, held: Memory) -> bool:
-    """What was published, with the context and the fragments that such a number leaves out, left less than 5%."""
-    if case.row.memory is None:
-        return False
-    return case.row.memory / predicted(case, held) * held.total > (1 - SPARE) * held.capacity
+    """What was published left less than 5%."""
+    return case.row.memory is not None and _as_total(case, held) > (1 - SPARE) * held.capacity

@@ -8,49 +8,41 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from bench.rows.cards import gpu_of
+from bench.rows.cells import columns, number, whole
 from bench.rows.cut import Cut, cut_of
 from bench.rows.programs import Program, program_of
+from fleet.capacity.count import count
 from fleet.capacity.families import MPT_SIZES, mpt, nanochat
 from fleet.capacity.models import model, plain
 from fleet.capacity.setup import Setup
 from fleet.capacity.shape import Shape
 from profiles.errors import WrongInput
-from profiles.gpus import Gpu, gpu
+from profiles.gpus import Gpu
+
+Value = TypeVar("Value")
 
 PUBLIC = Path(__file__).resolve().parents[2] / "tests" / "data" / "throughput_public.csv"
-UNITS = {"GiB": 2**30, "GB": 10**9}
-GPUS = (  # the first that is found in the name, as published, wins
-    (r"H100.*\bNVL|H100 94 ?GB", "h100-nvl"),
-    (r"H100.*PCIE", "h100-pcie"),
-    (r"H100 96 ?GB|H100.*HBM2E", "h100-96-sxm"),
-    (r"(?<!G)H100", "h100-sxm"),
-    (r"H200.*\bNVL", "h200-nvl"),
-    (r"(?<!G)H200", "h200-sxm"),
-    (r"A100.*40 ?GB.*PCIE|A100.*PCIE.*40 ?GB", "a100-40-pcie"),
-    (r"A100.*40 ?GB", "a100-40-sxm"),
-    (r"A100.*PCIE", "a100-80-pcie"),
-    (r"A100", "a100-80-sxm"),
-    (r"\bA10G\b", "a10g"),
-    (r"\bA6000\b", "rtx-a6000"),
-    (r"6000 ADA", "rtx6000-ada"),
-    (r"PRO 6000", "rtx-pro-6000"),
-    (r"\b3090\b", "rtx3090"),
-    (r"\b4090\b", "rtx4090"),
-    (r"\b5090\b", "rtx5090"),
-    (r"\bA40\b", "a40"),
-    (r"\bL40S\b", "l40s"),
-    (r"\bL4\b", "l4"),
-    (r"(?<!G)B200", "b200"),
-    (r"(?<!G)B300", "b300"),
+UNITS = {"": 2**30, "gib": 2**30, "gb": 10**9, "mib": 2**20, "mb": 10**6}
+COLUMNS = (
+    *("model", "params", "layers", "d_model", "seq_len", "vocab", "gpu", "n_gpus", "precision"),
+    *("zero_stage_or_parallelism", "micro_batch", "tokens_per_sec_per_gpu", "mfu", "peak_mem_gb", "peak_mem_unit"),
 )
+NANOCHAT_VOCABS = (32768, 65536)  # of its tokenizer since 2026, and before (recalled: scripts/tok_train.py)
+NEAR = 0.03  # published counts are rounded, and count a few thousand scalars
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One row. memory: bytes; out_of_memory: it did not fit, then memory is None. mfu: a share, not percent."""
+    """One row. memory: bytes; out_of_memory: it did not fit, then memory is None. mfu: a share, not percent.
+
+    unread: what could not be read of it, empty: nothing.
+    """
 
     source: str
     model: str
@@ -69,6 +61,7 @@ class Published:
     memory: float | None
     out_of_memory: bool
     notes: str
+    unread: str = ""
 
     @property
     def kind(self) -> str:
@@ -77,13 +70,17 @@ class Published:
 
 
 def published(path: Path = PUBLIC) -> list[Published]:
-    """All rows of a file with these columns, in its order."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_row(fields) for fields in csv.DictReader(file)]
+    """All rows of a file with these columns, in its order. Raises WrongInput for a file without them."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns(path.name, reader.fieldnames, COLUMNS)
+        return [_row({key: value or "" for key, value in fields.items() if key}) for fields in reader]
 
 
 def setup_of(row: Published) -> Setup | str:
     """What was trained and how; a sentence where the row does not say enough or the planner has no word for it."""
+    if row.unread:
+        return row.unread
     try:
         if re.search(r"\bmoe\b|\ba\d+(\.\d+)?b\b|\d+x\d+b", row.model.lower()) or re.search(r"\bEP\d", row.parallelism):
             return "a mixture of experts is not modelled"
@@ -94,17 +91,11 @@ def setup_of(row: Published) -> Setup | str:
         micro_batch = row.micro_batch or program.micro_batch
         if not micro_batch:
             return "the micro-batch is not published"
+        if not (row.length or program.length):
+            return "the sequence length is not published"
         return _setup(row, program, card, cut, shape, micro_batch)
     except WrongInput as error:
         return error.what
-
-
-def gpu_of(name: str) -> Gpu:
-    """The GPU of a published name ('H100 80GB', 'DGX-H100', 'RTX A6000 48GB'). Raises WrongInput for one we lack."""
-    for pattern, key in GPUS:
-        if re.search(pattern, name.upper()):
-            return gpu(key)
-    raise WrongInput(f"the GPU `{name}` is not in the table", "add it to profiles/tables/gpus.yaml")
 
 
 def precision_of(text: str, usual: str = "bf16") -> str:
@@ -129,13 +120,27 @@ def shape_of(row: Published, program: Program) -> Shape:
     """The model by name; MPT and nanochat by the row's own dimensions. Raises WrongInput."""
     key = plain(row.model)
     depth = re.search(r"\bd(\d{1,3})\b", key)
-    if "nanochat" in key and (depth or row.layers):
-        layers = row.layers or int(depth[1]) if depth else row.layers
-        length = row.length or program.length or 2048
-        return nanochat(int(layers or 0), row.vocab or 32768, context=length, windows=True)
+    if "nanochat" in key or (depth and program.engine == "nanochat"):
+        return _nanochat(row, row.layers or (int(depth[1]) if depth else 0), row.length or program.length or 2048)
     if key.startswith("mpt-"):
         return _mpt(row, key.removeprefix("mpt-"))
     return model(re.sub(r"-\(.*\)$", "", key))
+
+
+def _nanochat(row: Published, layers: int, length: int) -> Shape:
+    """Today's variant, or the one whose parameters the row has: value embeddings and windows came together."""
+    if not layers:
+        raise WrongInput(f"{row.model}: its depth is not published", "give layers, or its name with d12, d20, ...")
+    vocabs = (row.vocab,) if row.vocab else NANOCHAT_VOCABS
+    variants = [nanochat(layers, vocab, new, context=length, windows=new) for new in (True, False) for vocab in vocabs]
+    if row.params is None:
+        return variants[0]
+    published = row.params
+    nearest = min(variants, key=lambda shape: abs(count(shape).total - published))
+    if abs(count(nearest).total / published - 1) > NEAR:
+        known = ", ".join(f"{count(shape).total:,}" for shape in variants)
+        raise WrongInput(f"{row.model}: {published:,} parameters are none of its variants ({known})", "correct the row")
+    return nearest
 
 
 def _mpt(row: Published, size: str) -> Shape:
@@ -150,7 +155,7 @@ def _mpt(row: Published, size: str) -> Shape:
 def _setup(row: Published, program: Program, card: Gpu, cut: Cut, shape: Shape, local: int) -> Setup:
     """`local`: sequences of one data-parallel rank and step, as reported; a pipeline splits them into as many
     micro-batches as it has stages (torchtitan's default of 2024)."""
-    length = row.length or program.length or shape.context
+    length = row.length or program.length
     micro_batch = max(1, local // cut.pipeline)
     full = (
         shape.name if cut.adapter is None else ""
@@ -180,37 +185,44 @@ def _setup(row: Published, program: Program, card: Gpu, cut: Cut, shape: Shape, 
 
 
 def _row(fields: dict[str, str]) -> Published:
-    memory = fields["peak_mem_gb"].strip()
-    unit = next((size for name, size in UNITS.items() if fields["peak_mem_unit"].startswith(name)), 2**30)
-    mfu = _number(fields["mfu"])
+    unread: list[str] = []
+
+    def read(column: str, as_what: Callable[[str], Value]) -> Value | None:
+        try:
+            return as_what(fields[column])
+        except WrongInput as error:
+            unread.append(f"{column}: {error.what}")
+            return None
+
+    mfu = read("mfu", number)
+    full = fields["peak_mem_gb"].strip().upper().startswith(("OOM", "OUT OF MEMORY"))
+    unit = read("peak_mem_unit", _unit)
+    memory = None if full else read("peak_mem_gb", number)
     return Published(
-        source=next(value for key, value in fields.items() if key.startswith("source")),
+        source=next((value for key, value in fields.items() if key.startswith("source")), ""),
         model=fields["model"].strip(),
-        params=_whole(fields["params"]),
-        layers=_whole(fields["layers"]),
-        width=_whole(fields["d_model"]),
-        length=_whole(fields["seq_len"]),
-        vocab=_whole(fields["vocab"]),
+        params=read("params", whole),
+        layers=read("layers", whole),
+        width=read("d_model", whole),
+        length=read("seq_len", whole),
+        vocab=read("vocab", whole),
         gpu=fields["gpu"].strip(),
-        gpus=_whole(fields["n_gpus"]) or 1,
+        gpus=read("n_gpus", whole) or 1,
         precision=fields["precision"].strip(),
         parallelism=fields["zero_stage_or_parallelism"].strip(),
-        micro_batch=_whole(fields["micro_batch"]),
-        tokens_per_second=_number(fields["tokens_per_sec_per_gpu"]),
+        micro_batch=read("micro_batch", whole),
+        tokens_per_second=read("tokens_per_sec_per_gpu", number),
         mfu=None if mfu is None else mfu / 100,
-        memory=None if _number(memory) is None else float(memory) * unit,
-        out_of_memory=memory.upper() == "OOM",
-        notes=fields["notes"].strip(),
+        memory=None if memory is None or unit is None else memory * unit,
+        out_of_memory=full,
+        notes=fields.get("notes", "").strip(),
+        unread="; ".join(unread),
     )
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _whole(text: str) -> int | None:
-    value = _number(text)
-    return None if value is None else int(value)
+def _unit(text: str) -> int:
+    """Bytes; GiB where the row does not say, as torch prints it."""
+    said = text.split()[0].lower() if text.split() else ""
+    if said not in UNITS:
+        raise WrongInput(f"`{text}` is no unit of memory", "use GB or GiB")
+    return UNITS[said]

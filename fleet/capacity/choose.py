@@ -88,7 +88,7 @@ def _plain(workload: Workload, gpu: Gpu, gpus: int, name: str) -> Setup:
         attention=workload.attention,
         compile=workload.compile,
         link="nvlink" if gpu.nvlink_gbs else "pcie",
-        adapter=workload.adapter,
+        between=workload.between or ("infiniband" if gpu.form_factor == "sxm" else "ethernet"),
     )
 
 
@@ -128,7 +128,7 @@ def _divisors(number: int) -> list[int]:
 def _faster(one: Settled, than: Settled) -> bool:
     assert one.speed and than.speed
     worth = SHARDED if one.setup.zero and not than.setup.zero else WORTH
-    return one.speed.per_gpu.value > worth * than.speed.per_gpu.value
+    return one.speed.formula > worth * than.speed.formula
 
 
 def _nearly(workload: Workload, plain: Setup, share: int, measured: Sequence[Measured]) -> Settled:
@@ -136,10 +136,19 @@ def _nearly(workload: Workload, plain: Setup, share: int, measured: Sequence[Mea
     micro = workload.micro_batch or 1
     tried = [replace(one, micro_batch=micro, accumulation=share // micro) for one in _settings(workload, plain)]
     weighed = [(memory(setup), setup) for setup in tried]
-    held, setup = min(weighed, key=lambda pair: pair[0].total)
+    held, setup = min(weighed, key=lambda pair: (pair[0].verdict == "refused", pair[0].total))
     if held.verdict == "refused":
-        over = held.total / held.capacity
-        why = f"needs {held.total / 1e9:.1f} GB of {held.capacity / 1e9:.1f}: {over:.1f} times what it has"
-        return Settled(setup, held, None, "refused", why)
-    why = "within the estimate's uncertainty of what the GPU has: it may not fit"
+        return Settled(setup, held, None, "refused", _too_large(held))
+    what = "a machine's RAM is assumed to be" if held.short_of == "host" else "the GPU has"
+    why = f"within the estimate's uncertainty of what {what}: it may not fit"
     return Settled(setup, held, speed(setup, measured), "tight", why)
+
+
+def _too_large(held: Memory) -> str:
+    if held.short_of == "host":
+        return (
+            f"needs {held.host / 1e9:,.0f} GB of each machine's RAM, where {held.host_capacity / 1e9:,.0f} are assumed "
+            "(providers differ)"
+        )
+    over = held.total / held.capacity
+    return f"needs {held.total / 1e9:.1f} GB of {held.capacity / 1e9:.1f}: {over:.1f} times what it has"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleet.capacity.advice.batches import Cell
 from fleet.capacity.advice.data import on_data
@@ -20,6 +20,7 @@ from profiles.errors import StokerError, WrongInput
 from profiles.gpus import Gpu
 
 Prices = Callable[[str, int], Figure | None]  # GPU's key, count -> USD per GPU-hour
+HabitsFor = Callable[[str, int], Habits]  # GPU's key, count -> with that machine's prices of storage and traffic
 ORDER = {"fits": 0, "tight": 1, "dear": 2, "refused": 3, "impossible": 4}
 
 
@@ -72,11 +73,12 @@ def plan(
     wanted: tuple[Gpu, int] | None = None,
     measured: Sequence[Measured] = (),
     most_hourly: float | None = None,
+    habits_for: HabitsFor | None = None,
 ) -> Plan:
     """Weighs every machine. wanted: the one to report in full, whether or not it is the best.
 
-    most_hourly: USD per hour that a whole machine may cost. Raises WrongInput for a training that cannot be, and when
-    there is no machine to weigh.
+    most_hourly: USD per hour that a whole machine may cost. habits_for: by machine, instead of `habits`.
+    Raises WrongInput for a training that cannot be, and when there is no machine to weigh.
     """
     check(workload)
     given = [*([wanted] if wanted else []), *machines]
@@ -86,14 +88,16 @@ def plan(
     weighed = []
     for gpu, gpus in every:
         try:
-            one = weigh(workload, goal, gpu, gpus, prices(gpu.key, gpus), habits, measured, most_hourly)
+            own = habits_for(gpu.key, gpus) if habits_for else habits
+            one = weigh(workload, goal, gpu, gpus, prices(gpu.key, gpus), own, measured, most_hourly)
         except StokerError as error:
             if (gpu, gpus) == wanted or len(every) == 1:
                 raise
             one = Choice(gpu, gpus, "impossible", f"{error.what}: {error.next_step}", price=prices(gpu.key, gpus))
         weighed.append(one)
     ranked = sorted(weighed, key=_rank)
-    chosen = weighed[0] if wanted else ranked[0]
+    place = ranked.index(weighed[0]) if wanted else 0
+    chosen = ranked[place] = _with_changes(ranked[place])
     counts = count(workload.shape)
     return Plan(
         workload=workload,
@@ -122,14 +126,20 @@ def weigh(
     Raises WrongInput for a batch it cannot share, a precision it lacks, and an amount that buys nothing there.
     """
     settled = settle(workload, gpu, gpus, measured)
-    turns = tuple(changes(settled.setup)) if settled.verdict != "fits" else ()
     if settled.speed is None:
-        return Choice(gpu, gpus, settled.verdict, settled.why, settled, price, None, turns)
+        return Choice(gpu, gpus, settled.verdict, settled.why, settled, price)
     bill = finish(settled.setup, settled.speed, goal, price, habits)
     verdict, why = settled.verdict, settled.why
     if most_hourly is not None and price is not None and price.value * gpus > most_hourly:
         verdict, why = "dear", f"{price.value * gpus:.2f} USD per hour, above the {most_hourly:.2f} allowed"
-    return Choice(gpu, gpus, verdict, why, settled, price, bill, turns)
+    return Choice(gpu, gpus, verdict, why, settled, price, bill)
+
+
+def _with_changes(choice: Choice) -> Choice:
+    """With what would make it fit: looked for once, for the machine that is reported in full."""
+    if choice.settled is None or choice.settled.verdict == "fits":
+        return choice
+    return replace(choice, changes=tuple(changes(choice.settled.setup)))
 
 
 def _rank(choice: Choice) -> tuple[int, int, float, float]:
@@ -155,7 +165,7 @@ def _advice(counts: Counts, chosen: Choice, ranked: Sequence[Choice], goal: Goal
         lines += _cheapest(chosen, ranked[0])
         fastest = min(fits, key=lambda one: one.bill.hours.value if one.bill else 0.0)
         if fastest is not ranked[0] and fastest is not chosen and fastest.bill:
-            lines.append(f"fastest: {fastest.gpus} x {fastest.gpu.name}, {fastest.bill.hours.value:.1f} h")
+            lines.append(f"fastest: {fastest.gpus} x {fastest.gpu.name}, {_hours(fastest.bill)}")
     return lines
 
 
@@ -165,7 +175,7 @@ def _cheapest(chosen: Choice, best: Choice) -> list[str]:
     saved = f" instead of {chosen.dollars.value:,.0f}" if chosen.dollars else ""
     return [
         f"cheapest to finish: {best.gpus} x {best.gpu.name}, {best.dollars.value:,.0f} USD{saved} in "
-        f"{best.bill.hours.value:.1f} h"
+        f"{_hours(best.bill)}"
     ]
 
 
@@ -178,3 +188,8 @@ def _warnings(chosen: Choice) -> list[str]:
     if chosen.bill:
         lines += chosen.bill.warnings
     return lines
+
+
+def _hours(bill: Bill) -> str:
+    hours = bill.hours.value
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from fleet.capacity.setup import Adapter
 from fleet.capacity.shape import Shape
 from profiles.errors import WrongInput
 
@@ -34,7 +33,7 @@ class Workload:
     loss_chunk: int = 0
     attention: str = "te"  # what the trainer takes by itself in an NGC image
     compile: bool = True
-    adapter: Adapter | None = None
+    between: str | None = None  # nodes: infiniband, ethernet; None: what machines with such a GPU usually have
 
     @property
     def step_tokens(self) -> int:

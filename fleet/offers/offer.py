@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from fleet.capacity.finish.disk import MONTH_HOURS
 from fleet.offers import fields as read
 from profiles import gpus
 
 ON_DEMAND, INTERRUPTIBLE, SPOT = "on-demand", "interruptible", "spot"
 KINDS = (ON_DEMAND, INTERRUPTIBLE, SPOT)
-MONTH_HOURS = 720.0  # Vast bills a month of storage as 720 h (providers.md 2.4); the same is taken for the others
 MOST_PRICE = 1000.0  # USD per GPU-hour: above it, it is no price
 MOST_GPUS = 1024
 
@@ -73,7 +73,7 @@ class Offer:
     tier: str = ""
     stock: str = ""  # "low", "medium", "high", "unknown", or a number of machines
     disk_gb: float | None = None  # the most the machine gives
-    disk_price: float | None = None  # USD per GB and month of 720 h; 0: in the price
+    disk_price: float | None = None  # USD per GB and month of MONTH_HOURS; 0: in the price
     up_price: float | None = None  # USD per GB sent; 0: in the price
     down_price: float | None = None  # USD per GB received
     ram_gb: float | None = None  # of the machine, for this offer's share of it
@@ -165,9 +165,3 @@ def told(skipped: Iterable[Skipped], most: int = 4) -> list[str]:
         more = f" and {len(names) - most} more" if len(names) > most else ""
         lines.append(f"{provider}: {', '.join(names[:most])}{more}: {why}")
     return lines
-
-
-def cheapest(offers: Sequence[Offer], gpu: str, count: int, kinds: Sequence[str] = (ON_DEMAND,)) -> Offer | None:
-    """The lowest price per GPU-hour among the offers of `count` x `gpu`, None without one; equals: as listed."""
-    fit = [offer for offer in offers if offer.gpu == gpu and offer.count == count and offer.kind in kinds]
-    return min(fit, key=lambda offer: offer.price, default=None)

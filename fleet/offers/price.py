@@ -9,11 +9,12 @@ from datetime import datetime
 from statistics import median
 
 from fleet.capacity.figure import Figure
-from fleet.offers.offer import MOST_PRICE, ON_DEMAND, Offer
+from fleet.offers.offer import INTERRUPTIBLE, MOST_PRICE, ON_DEMAND, Offer
 from profiles import gpus
 from profiles.errors import WrongInput
 
 UNIT = "USD/GPU-hour"
+OVER = 1.1  # a bid that shall hold for a while over the least one that is taken: assumed, nobody publishes winning bids
 EXAMPLE = "write --price 2.49, or --price h100-sxm=2.49,a100-80-sxm=1.5 (USD per GPU-hour)"
 
 
@@ -68,44 +69,58 @@ def amount(word: str, text: str) -> float:
     return value
 
 
-def price(
-    offers: Sequence[Offer], gpu: str, count: int, kinds: Sequence[str] = (ON_DEMAND,), middle: bool = False
-) -> Figure | None:
-    """The cheapest (or `middle`: the median) USD per GPU-hour of `count` x `gpu`; low: the cheapest, high: the median,
-    since the cheapest may be gone when it is rented (the middle one: to the dearest). None without an offer.
+def price(offers: Sequence[Offer], gpu: str, count: int, kinds: Sequence[str] = (ON_DEMAND,)) -> Figure | None:
+    """The cheapest USD per GPU-hour of `count` x `gpu`; high: the median, since the cheapest may be gone when it is
+    rented. None without an offer.
 
-    When nobody offers that count in one machine, prices of other counts stand in for it, and the source says so.
+    Of interruptible offers the price told is the least bid, and who bids just that is outbid by the next: the value is
+    their median, at least OVER x the lowest, which is the low end. When nobody offers that count in one machine, prices
+    of other counts stand in for it, and the source says so.
     """
-    named = [offer for offer in offers if offer.gpu == gpu and offer.kind in kinds]
-    exact = [offer for offer in named if offer.count == count]
-    listed = exact or named
+    listed = standing(offers, gpu, count, kinds)
     if not listed:
         return None
     values = sorted(offer.price for offer in listed)
-    value, high = (median(values), values[-1]) if middle else (values[0], median(values))
-    return Figure(
-        value,
-        UNIT,
-        source(listed, "median" if middle else "cheapest", value, None if exact else count),
-        values[0],
-        high,
-    )
+    if any(offer.kind == INTERRUPTIBLE for offer in listed):
+        value = max(median(values), OVER * values[0])
+        high, words = max(value, values[-1]), f"{bid(values, value)}, least bid {values[0]:.2f}"
+    else:
+        value, high, words = values[0], median(values), f"cheapest {values[0]:.2f}"
+    return Figure(value, UNIT, source(listed, words, count), values[0], high)
 
 
-def table(offers: Sequence[Offer], kinds: Sequence[str] = (ON_DEMAND,)) -> dict[tuple[str, int], Figure]:
-    """`price` of every (GPU, count) that is offered."""
-    there = sorted({(offer.gpu, offer.count) for offer in offers if offer.kind in kinds})
-    found = {pair: price(offers, *pair, kinds=kinds) for pair in there}
-    return {pair: figure for pair, figure in found.items() if figure is not None}
+def bid(values: Sequence[float], value: float) -> str:
+    """What decided a bid: 'median of the least bids 2.10'. values: the least bids."""
+    how = "median of the least bids" if value == median(values) else f"a bid of {OVER:g} x the least"
+    return f"{how} {value:.2f}"
 
 
-def source(listed: Sequence[Offer], word: str, value: float, instead_of: int | None) -> str:
+def priced_by(offers: Sequence[Offer], gpu: str, count: int, kinds: Sequence[str] = (ON_DEMAND,)) -> Offer | None:
+    """The offer whose price is `price`'s, or the nearest to it: its storage and traffic go with that price."""
+    found = price(offers, gpu, count, kinds)
+    if found is None:
+        return None
+    return min(standing(offers, gpu, count, kinds), key=lambda offer: abs(offer.price - found.value))
+
+
+def standing(offers: Sequence[Offer], gpu: str, count: int, kinds: Sequence[str]) -> list[Offer]:
+    """The offers of `count` x `gpu`; without one, of other counts."""
+    named = [offer for offer in offers if offer.gpu == gpu and offer.kind in kinds]
+    return [offer for offer in named if offer.count == count] or named
+
+
+def roomy(offers: Sequence[Offer], disk_gb: float) -> list[Offer]:
+    """Those whose disk can hold `disk_gb`, and those that do not tell its size."""
+    return [offer for offer in offers if offer.disk_gb is None or offer.disk_gb >= disk_gb]
+
+
+def source(listed: Sequence[Offer], words: str, count: int) -> str:
     """'vast, 12 offers, cheapest 1.87, seen 14:02'; times as in the list, with the date when they differ."""
     providers = ", ".join(sorted({offer.provider for offer in listed}))
     many = f"{len(listed)} offer{'s' if len(listed) != 1 else ''}"
-    counts = ", ".join(map(str, sorted({offer.count for offer in listed})))
-    other = "" if instead_of is None else f" of {counts} GPUs (none of {instead_of})"
-    return f"{providers}, {many}{other}, {word} {value:.2f}, seen {clock([offer.seen for offer in listed])}"
+    counts = sorted({offer.count for offer in listed})
+    other = "" if counts == [count] else f" of {', '.join(map(str, counts))} GPUs (none of {count})"
+    return f"{providers}, {many}{other}, {words}, seen {clock([offer.seen for offer in listed])}"
 
 
 def clock(seen: Sequence[str]) -> str:

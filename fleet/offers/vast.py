@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from fleet.capacity.finish.disk import MONTH_HOURS
 from fleet.offers import fields
 from fleet.offers.failed import ProviderFailed
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Found, Offer, Question, sane
@@ -112,7 +113,7 @@ def one(row: dict[str, Any], found: Found, question: Question, kind: str, seen: 
         return
     if fields.flag(row, "rented") is True or (trust is not None and trust < question.min_reliability):
         return
-    price, identity = slice_price(row, kind), fields.text(row, "id")
+    price, identity = slice_price(row, kind, question.disk_gb), fields.text(row, "id")
     if price is None or not count or not sane(price / count, count) or not identity:
         found.skip(PROVIDER, name, "no readable price or id")
         return
@@ -158,16 +159,19 @@ def share(row: dict[str, Any], whole: float) -> float | None:
     return None if part is None else whole * min(part, 1.0)
 
 
-def slice_price(row: dict[str, Any], kind: str) -> float | None:
-    """USD per hour of the slice, without disk where that is told apart; None: not readable.
+def slice_price(row: dict[str, Any], kind: str, disk_gb: float) -> float | None:
+    """USD per hour of the slice, without the disk that was searched for where its price is told; None: not readable.
 
     `dph_total` = `dph_base` + the disk that the search named (providers.md 2.4); the disk's price is `disk_price`.
-    A bid must be at least `min_bid`, so this is the least it costs.
+    A bid must be at least `min_bid`: the least it costs, not what holds (price.price bids more).
     """
     if kind == INTERRUPTIBLE:
         return fields.number(row, "min_bid")
     base = fields.number(row, "dph_base")
-    return fields.number(row, "dph_total") if base is None else base
+    if base is not None:
+        return base
+    total, month = fields.number(row, "dph_total"), fields.number(row, "storage_cost")
+    return None if total is None else total - disk_gb * (month or 0.0) / MONTH_HOURS
 
 
 def reliability(row: dict[str, Any]) -> float | None:

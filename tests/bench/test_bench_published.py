@@ -6,9 +6,13 @@ import csv
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bench.rows.cards import gpu_of
+from bench.rows.cells import whole
 from bench.rows.cut import cut_of
-from bench.rows.published import PUBLIC, Published, gpu_of, precision_of, published, setup_of
+from bench.rows.published import PUBLIC, Published, precision_of, published, setup_of
 from fleet.capacity.setup import Adapter, Setup
 from profiles.errors import WrongInput
 
@@ -131,6 +135,23 @@ def test_copies_of_a_sharded_model_are_not_taken_for_one_model_over_all():
         cut_of("FSDP8 TP6", 64)
 
 
+def test_hybrid_sharding_says_how_many_copies_and_how_many_gpus_share_one():
+    with pytest.raises(WrongInput, match=r"hybrid sharding \(2 copies\) is not modelled"):
+        cut_of("HSDP 2x8; act_ckpt=none", 16)
+    with pytest.raises(WrongInput, match="hybrid sharding is not modelled"):
+        cut_of("HSDP; act_ckpt=none", 16)
+    with pytest.raises(WrongInput, match=r"hybrid sharding \(4 copies\)"):
+        cut_of("FSDP HYBRID_SHARD; act_ckpt=none", 32)
+    with pytest.raises(WrongInput, match="multiply to 16 do not divide 8 GPUs"):
+        cut_of("HSDP 2x8", 8)
+
+
+@pytest.mark.parametrize("said", ["HSDP 1x8 TP2", "FSDP8 TP2", "HSDP (1x8) TP2"])
+def test_one_copy_of_a_hybrid_is_sharding_over_all(said):
+    cut = cut_of(said, 16)
+    assert (cut.sharded, cut.zero, cut.tensor) == (8, 3, 2)
+
+
 def test_fine_tuning_says_lora_or_not():
     assert cut_of("qlora", 1).adapter == "quantised"
     assert cut_of("QLoRA FSDP8; torch.compile", 8).adapter == "quantised"
@@ -194,6 +215,33 @@ def test_a_recipe_of_torchtune_depends_on_the_number_of_gpus():
     assert (alone.adapter.rank, many.adapter.rank) == (8, 16)
     assert (alone.zero, many.zero, alone.checkpointing) == (0, 3, "full")
     assert setup(rows(gpu="RTX A6000 48GB")[0]).optimizer == "paged-adamw8bit"
+
+
+def test_a_sequence_whose_length_neither_row_nor_program_says_is_not_guessed():
+    row = replace(rows(gpu="RTX 4090 24GB")[0], length=None)
+    assert setup_of(row) == "the sequence length is not published"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "embeddings", "vocab"),
+    [
+        ("nanochat d32", 1_879_048_192, 0, 65536),
+        ("d32", 1_900_000_000, 0, 65536),
+        ("d32", 1_744_830_464, 0, 32768),
+        ("d32 (run 4)", 2_818_572_288, 16, 32768),
+        ("d32", None, 16, 32768),
+    ],
+)
+def test_a_nanochat_is_the_variant_that_has_the_published_parameters(name, params, embeddings, vocab):
+    made = setup(replace(rows(kind="nanochat")[0], model=name, params=params, vocab=None, layers=None))
+    assert (made.shape.layers, made.shape.value_embeddings, made.shape.vocab) == (32, embeddings, vocab)
+    assert (made.shape.windowed > 0) == (embeddings > 0)
+
+
+def test_a_nanochat_with_parameters_of_no_variant_or_without_a_depth_is_told():
+    row = rows(kind="nanochat")[0]
+    assert "123,000,000 parameters are none of its variants" in setup_of(replace(row, params=123_000_000, model="d32"))
+    assert "its depth is not published" in setup_of(replace(row, layers=None, model="nanochat run 3"))
 
 
 OTHERS = {  # rows as kept-aside files have them: other models, sizes and words, the same columns
@@ -308,3 +356,56 @@ def columns() -> list[str]:
     """Of the public file; others have the same."""
     with PUBLIC.open(newline="") as file:
         return next(csv.reader(file))
+
+
+def read(tmp_path, **cells: str) -> Published:
+    """A row of torchtitan with these cells."""
+    usual = {"source(repo:path)": "pytorch/torchtitan", "model": "Llama-3-8B", "gpu": "H100", "n_gpus": "8"}
+    usual |= {"precision": "bf16", "zero_stage_or_parallelism": "FSDP8; act_ckpt=full", "micro_batch": "1"}
+    with (tmp_path / "one.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns(), restval="")
+        writer.writeheader()
+        writer.writerow(usual | cells)
+    [row] = published(tmp_path / "one.csv")
+    return row
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path):
+    row = read(
+        tmp_path, tokens_per_sec_per_gpu="130,000", mfu="48%", peak_mem_gb="~22", peak_mem_unit="gb", params="8B"
+    )
+    assert (row.tokens_per_second, row.mfu, row.memory, row.params) == (130_000, 0.48, 22e9, 8_000_000_000)
+    assert isinstance(setup_of(row), Setup)
+    row = read(tmp_path, tokens_per_sec_per_gpu="9.6k", mfu="n/a", peak_mem_gb="OOM (80 GB)", params="-")
+    assert (row.tokens_per_second, row.mfu, row.memory, row.params, row.out_of_memory) == (9600, None, None, None, True)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("tokens_per_sec_per_gpu", "5,8"),
+        ("tokens_per_sec_per_gpu", "5700-5800"),
+        ("tokens_per_sec_per_gpu", "0"),
+        ("tokens_per_sec_per_gpu", "-3"),
+        ("tokens_per_sec_per_gpu", "1e999"),
+        ("mfu", "about half"),
+        ("peak_mem_gb", "22 of 24"),
+        ("n_gpus", "two"),
+        ("micro_batch", "1.5"),
+        ("peak_mem_unit", "furlongs"),
+    ],
+)
+def test_a_cell_that_is_no_one_number_leaves_the_row_out_and_says_which(tmp_path, column, text):
+    row = read(tmp_path, **{column: text})
+    assert setup_of(row).startswith(f"{column}: `{text}` is ")
+
+
+def test_a_file_of_other_columns_is_refused_by_their_names(tmp_path):
+    (tmp_path / "odd.csv").write_text("model,gpu\na,b\n")
+    with pytest.raises(WrongInput, match=r"odd.csv has no column params, layers"):
+        published(tmp_path / "odd.csv")
+
+
+@given(st.integers(1, 10**12), st.sampled_from(("", "~", "about ", "≈ ")))
+def test_thousands_may_be_set_apart_and_a_number_may_be_about(value, about):
+    assert whole(f"{about}{value:,}") == whole(str(value)) == value

@@ -58,6 +58,34 @@ def test_it_reads_well(plan: Command, tmp_path: Path):
     assert "finished  yes" in plan("--run", str(run_folder(tmp_path / "t", done=100, ended="done"))).out
 
 
+def test_a_run_that_fell_silent_is_not_said_to_have_finished(plan: Command, tmp_path: Path, monkeypatch):
+    run = run_folder(tmp_path / "r", seconds=2.0)
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000 + 60)
+    assert "finishes " in plan("--run", str(run)).out
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000 + 86_400)
+    said = plan("--run", str(run)).out
+    assert "finished  no: nothing new since 20" in said and "the same command goes on" in said
+
+
+def test_without_a_price_nothing_is_said_to_cost_nothing(plan: Command, tmp_path: Path):
+    run = run_folder(tmp_path / "r")
+    for path, own in ((run / "config.json", '"price": 2.5'), (run / "training_metrics.jsonl", '"price": 2.5')):
+        path.write_text(path.read_text().replace(own, '"price": 0.0'))
+    said = plan("--run", str(run))
+    assert said.code == 0 and "$" not in said.out and "no price known: --price" in said.out
+    found = plan("--run", str(run), "--json").document["run"]
+    assert (found["dollars"], found["spent"]) == (None, None)
+    priced = plan("--run", str(run), "--price", "5", "--json").document["run"]
+    assert priced["dollars"]["value"] > 0 and priced["spent"] is None
+
+
+def test_what_remains_can_be_told_and_learned_at_once(plan: Command, tmp_path: Path):
+    run = run_folder(tmp_path / "r")
+    said = plan("--run", str(run), "--learn", str(run))
+    assert said.code == 0 and "kept: run r" in said.out and "80 steps to go" in said.out
+    assert (tmp_path / "state" / "measured.jsonl").exists()
+
+
 def test_a_run_that_has_not_begun_is_no_answer_yet(plan: Command, tmp_path: Path):
     run = run_folder(tmp_path / "r", done=0)
     assert plan("--run", str(run)).code == 1

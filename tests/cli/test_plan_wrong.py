@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,8 @@ WRONG = [
     # what would not be written
     (f"--preset d24 --plot nowhere/out.html {GPU}", "there is no folder nowhere", "mkdir -p nowhere"),
     (f"--preset d24 --plot . {GPU}", "is a folder", "plan.html"),
+    # what the trainer would refuse on the machine
+    (f"--preset d24 --offload optimizer {GPU}", "Muon's state cannot be offloaded", "--optimizer adamw"),
     ("--run nowhere", "no run at nowhere", "train --run"),
     ("--learn nowhere", "no run at nowhere", "train --run"),
 ]
@@ -104,6 +107,27 @@ def test_a_budget_that_buys_nothing_is_told_the_smallest_useful_one(plan: Comman
     assert said.code == 2 and "$1.00 buys not one optimizer step" in error
     smallest = step.partition("--budget is $")[2].partition(" ")[0]
     assert plan(*words, "--budget", smallest).code == 0
+
+
+def test_a_page_takes_the_place_of_no_link_and_no_device(plan: Command, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "mine.html").write_text("mine")
+    (tmp_path / "link.html").symlink_to("mine.html")
+    (tmp_path / "dangling.html").symlink_to("nowhere.html")
+    for name in ("pipe", "link.html", "dangling.html"):
+        said = plan("--preset", "d24", "--gpu", "h100-sxm", "--gpu-count", "8", "--offline", "--plot", name)
+        error, step = two_lines(said.err)
+        assert said.code == 2 and f"--plot {name} is a link or a device" in error and "--plot plan.html" in step
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+def test_a_budget_without_a_price_says_why_the_provider_told_none(plan: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RUNPOD_API_KEY", "a-key")
+    monkeypatch.setenv("STOKER_RUNPOD_URL", "http://127.0.0.1:1")
+    said = plan("--preset", "d12", "--gpu", "h100-sxm", "--budget", "100")
+    error, step = two_lines(said.err)
+    assert said.code == 2 and "none is known (runpod: no connection to 127.0.0.1:1" in error and "--price" in step
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_any_provider_is_asked(

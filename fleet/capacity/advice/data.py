@@ -26,7 +26,7 @@ def on_data(counts: Counts, tokens: float, dataset: float | None) -> list[str]:
         smaller = counts.total * (ratio / OPTIMAL) ** 0.5  # as many FLOPs: 6 N D stays, D becomes 20 N
         lines.append(
             f"{ratio:.1f} tokens per parameter: for this compute a smaller model (about "
-            f"{smaller / 1e9:.2g}B) on more tokens would reach a lower loss (20 per parameter: "
+            f"{_large(smaller)}) on more tokens would reach a lower loss (20 per parameter: "
             "Hoffmann et al. 2022)"
         )
     elif ratio > 10 * OPTIMAL:
@@ -54,3 +54,11 @@ def _on_epochs(epochs: float) -> list[str]:
     if epochs > HARMLESS:
         return [f"{epochs:.1f} epochs: past 4, a repeated token is worth less than a new one ({source})"]
     return [f"{epochs:.2g} epochs over the data"]
+
+
+def _large(parameters: float) -> str:
+    """To two digits: 2.8B, 690M, 93k."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if parameters >= size:
+            return f"{float(f'{parameters / size:.2g}'):g}{letter}"
+    return f"{parameters:.0f}"

@@ -16,6 +16,7 @@ from fleet.capacity.finish.goal import Goal
 from fleet.capacity.finish.habits import Habits
 from fleet.capacity.finish.hours import Work
 from fleet.capacity.finish.interruptions import mtbf
+from fleet.capacity.finish.room import room
 from fleet.capacity.finish.transfers import transfers
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.speed import Speed
@@ -97,6 +98,8 @@ def _bill(setup: Setup, work: Work, may: Cases, goal: Goal, price: Figure | None
         spent, taken = reached.held(goal, spent, taken, price or UNPRICED)
     each = spent.times(1e9 / (got.steps * work.step_tokens), "USD per 1e9 tokens", "dollars / tokens")
     data = work.data_bytes(got.steps)
+    held = goal.dataset_tokens or got.steps * work.step_tokens
+    disk = room(setup.shape, setup.optimizer, work.habits, held, got.steps, taken.value * 3600)
     epochs = _epochs(got.tokens, goal.dataset_tokens)
     return Bill(
         goal=f"{goal.kind} {goal.amount:,.10g}",
@@ -118,11 +121,11 @@ def _bill(setup: Setup, work: Work, may: Cases, goal: Goal, price: Figure | None
         cadence=work.cadence,
         mtbf=mtbf(work.habits, setup.gpus, setup.nodes),
         stall=_stall(setup),
-        disk=money.room(setup, work, got.steps, taken.value * 3600),
+        disk=disk,
         dataset=Figure(data, "bytes", f"{dataset_bytes(1, work.vocab):g} bytes a token: vocabulary {work.vocab:,}"),
         transfers=transfers(setup, work.habits, data),
         verdict=got.verdict,
-        warnings=tuple(_warnings(work, may.expected, goodput)),
+        warnings=tuple(_warnings(work, may.expected, goodput, disk)),
     )
 
 
@@ -146,14 +149,15 @@ def _stall(setup: Setup) -> Figure:
     return Figure(expected, "s", source, fast, slow)
 
 
-def _warnings(work: Work, case: Case, goodput: Figure) -> list[str]:
+def _warnings(work: Work, case: Case, goodput: Figure, disk: Disk) -> list[str]:
     told = []
     if goodput.value < LOW_GOODPUT:
         told.append(f"only {goodput.value:.0%} of the paid time trains")
     if work.habits.data == "stream" and case.rate * dataset_bytes(1, work.vocab) > work.habits.down_mbit / 8 * 1e6:
         told.append(f"{work.habits.down_mbit:,.0f} Mbit/s are too slow to stream the data: download it first")
-    if not work.habits.remote and work.habits.kind != "on-demand":
-        told.append(f"{work.habits.kind} without a remote store: what the machine holds is lost with it")
+    there = work.habits.disk_gb
+    if there is not None and disk.total > there * 1e9:
+        told.append(f"the disk is to hold {disk.total / 1e9:,.0f} GB, and the machine of this price has {there:,.0f}")
     return told
 
 

@@ -58,8 +58,3 @@ def nice(steps: float, least: float = 0.0) -> int:
     choices = [int(digit * 10**power) for power in range(len(str(math.ceil(top))) + 1) for digit in NICE]
     allowed = [choice for choice in choices if choice >= least]
     return min(allowed, key=lambda choice: abs(math.log(choice / max(steps, 1e-9))))
-
-
-def overhead(chosen: Cadence, mtbf: float, restart: float) -> float:
-    """Share of the time lost to stalls and to interruptions, first order; seconds."""
-    return chosen.stall / chosen.seconds + (chosen.at_risk + restart) / mtbf

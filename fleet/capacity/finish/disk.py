@@ -10,7 +10,9 @@ SHORT = 1 << 16  # the trainer's data are uint16 up to this vocabulary, uint32 a
 STEP_LOG = 1400.0  # bytes of all log lines of one step; a test weighs a real run's
 GPU_LOG = 1000.0  # bytes of one sample of the GPUs
 GPU_SECONDS = 10.0  # between samples, the trainer's default
-MONTH = 730.0  # hours
+# Hours in a month of storage. Vast bills 720 (dph_total = dph_base + GB x storage_cost / 720, exact in the example of
+# its OpenAPI file: providers.md 2.4); the same is taken for the others.
+MONTH_HOURS = 720.0
 WORKING = 5e9  # bytes to spare: the container's own files, compile caches
 
 
@@ -53,8 +55,8 @@ def transfer_seconds(size: float, mbit: float) -> float:
 
 
 def storage_dollars(size: float, hours: float, price: float) -> float:
-    """price: USD per GB (10^9) and month of 730 hours."""
-    return size / 1e9 * price * hours / MONTH
+    """price: USD per GB (10^9) and month of MONTH_HOURS."""
+    return size / 1e9 * price * hours / MONTH_HOURS
 
 
 def traffic_dollars(up: float, down: float, up_price: float, down_price: float) -> float:

@@ -84,8 +84,8 @@ def cases(setup: Setup, speed: Speed, price: Figure, habits: Habits) -> Cases:
                 compile=(COMPILE if setup.compile else EAGER)[number],
                 stall=stall_seconds(setup, size, number),
                 write=size / (habits.disk_gbs * 1e9) * (2.0, 1.0, 0.5)[number],
-                upload=link * transfer_seconds(size, habits.up_mbit) if habits.remote else 0.0,
-                download=link * transfer_seconds(size, habits.down_mbit) if habits.remote else 0.0,
+                upload=link * transfer_seconds(size, habits.up_mbit),
+                download=link * transfer_seconds(size, habits.down_mbit),
                 mtbf=_bound(until, RATE[number]) * 3600,
                 most_lost=1.0 if number == 1 else WORST,
             )

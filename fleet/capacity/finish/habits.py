@@ -7,27 +7,26 @@ from dataclasses import dataclass, fields
 
 from profiles.errors import WrongInput
 
-KINDS = ("on-demand", "spot", "marketplace")
+KINDS = ("on-demand", "spot")
 DATA = ("stream", "download", "there")
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """kind: of the offer, decides how often a machine is taken away (interruptions.py) unless mtbf_hours says it.
+    """kind: of the offer, decides how often a machine is taken away (interruptions.py).
 
     data: "stream" begins with the first shards while the others follow, "download" waits for all of them, "there" has
     them on the machine. tokenize_rate: tokens/s of preparing the data on the paid machine; 0: it was prepared before.
-    save_steps: 0 takes the interval from Young and Daly. remote: every checkpoint is uploaded, and only that one
-    survives an interruption. Links in Mbit/s, prices in USD (storage per GB and month, traffic per GB), disk in GB/s.
+    save_steps: 0 takes the interval from Young and Daly. Every checkpoint is uploaded, and only what is whole there
+    survives an interruption. Links in Mbit/s, disk in GB/s. Prices in USD (storage per GB and month of
+    disk.MONTH_HOURS, traffic per GB), None: not known. disk_gb: GB that the machine has, None: not known.
     """
 
     kind: str = "on-demand"
-    mtbf_hours: float = 0.0
     evaluate_every: int = 250  # steps, 0: never
     evaluate_tokens: int = 1_000_000  # the trainer's default
     save_steps: int = 0
     keep: int = 3  # newest checkpoints on the disk, the trainer's default; the best besides
-    remote: bool = True
     export: bool = True  # a bf16 export at the end
     data: str = "stream"
     tokenize_rate: float = 0.0
@@ -37,9 +36,10 @@ class Habits:
     down_mbit: float = 1000.0
     up_mbit: float = 500.0
     disk_gbs: float = 1.0  # writing checkpoints: NVMe does 1 to 2 GB/s
-    storage_price: float = 0.0
-    up_price: float = 0.0
-    down_price: float = 0.0
+    storage_price: float | None = None
+    up_price: float | None = None
+    down_price: float | None = None
+    disk_gb: float | None = None
 
     def __post_init__(self) -> None:
         """Raises WrongInput."""
@@ -49,7 +49,7 @@ class Habits:
             raise WrongInput(f"unknown way of the data `{self.data}`", f"one of: {', '.join(DATA)}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, str | bool):
+            if value is None or isinstance(value, str | bool):
                 continue
             least = 0 if field.name not in ("down_mbit", "up_mbit", "disk_gbs", "keep") else 1e-6
             if not math.isfinite(value) or value < least:

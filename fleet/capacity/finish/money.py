@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fleet.capacity.figure import Figure
 from fleet.capacity.finish.checkpoint import checkpoint_bytes, weights_bytes
-from fleet.capacity.finish.disk import WORKING, Disk, copies, dataset_bytes, log_bytes, storage_dollars, traffic_dollars
+from fleet.capacity.finish.disk import MONTH_HOURS, storage_dollars, traffic_dollars
 from fleet.capacity.finish.estimate import Case, Cases
+from fleet.capacity.finish.habits import Habits
 from fleet.capacity.finish.hours import Work, seconds
+from fleet.capacity.finish.room import room
 from fleet.capacity.setup import Setup
 
 
@@ -15,16 +17,17 @@ def dollars(setup: Setup, work: Work, case: Case, steps: int) -> dict[str, float
     habits = work.habits
     spent = sum(seconds(work, case, steps).values())
     size = checkpoint_bytes(setup.shape, setup.optimizer)
-    saves = (steps / work.cadence.steps if habits.remote else 0) + 1
+    saves = steps / work.cadence.steps + 1
     again = spent / case.mtbf  # interruptions: each pulls the image and a checkpoint once more
     up = saves * size + (weights_bytes(setup.shape) if habits.export else 0.0)
     data = 0.0 if habits.data == "there" else work.data_bytes(steps)
     down = habits.image_bytes + data + again * (habits.image_bytes + size)
-    disk = room(setup, work, steps, spent).total
+    tokens = work.dataset_tokens or steps * work.step_tokens
+    disk = room(setup.shape, setup.optimizer, habits, tokens, steps, spent).total
     return {
         "GPUs": case.price * setup.gpus * spent / 3600,
-        "storage": storage_dollars(disk, spent / 3600, habits.storage_price),
-        "traffic": traffic_dollars(up, down, habits.up_price, habits.down_price),
+        "storage": storage_dollars(disk, spent / 3600, habits.storage_price or 0.0),
+        "traffic": traffic_dollars(up, down, habits.up_price or 0.0, habits.down_price or 0.0),
     }
 
 
@@ -33,8 +36,7 @@ def figures(setup: Setup, work: Work, cases: Cases, steps: int, price: Figure) -
     slow, expected, fast = (dollars(setup, work, case, steps) for case in cases.all())
     sources = {
         "GPUs": f"hours x {setup.gpus} GPUs x {price.value:g} USD per GPU-hour ({price.source})",
-        "storage": f"disk x {work.habits.storage_price:g} USD per GB and month",
-        "traffic": f"{work.habits.up_price:g} USD per GB sent, {work.habits.down_price:g} received",
+        **extras(work.habits),
     }
     kinds = {}
     for name, value in expected.items():
@@ -49,17 +51,13 @@ def total(figures: list[Figure], unit: str, source: str) -> Figure:
     return Figure(sum(one.value for one in figures), unit, source, low, high)
 
 
-def room(setup: Setup, work: Work, steps: int, spent: float) -> Disk:
-    """Bytes on the disk when it is fullest. spent: seconds of the run."""
-    habits = work.habits
-    count = copies(habits.keep)
-    tokens = work.dataset_tokens or steps * work.step_tokens
-    return Disk(
-        image=habits.unpacked_bytes,
-        dataset=dataset_bytes(tokens, work.vocab),
-        checkpoints=count * checkpoint_bytes(setup.shape, setup.optimizer),
-        export=weights_bytes(setup.shape) if habits.export else 0.0,
-        logs=log_bytes(steps, spent),
-        working=WORKING,
-        copies=count,
-    )
+def extras(habits: Habits) -> dict[str, str]:
+    """Where the dollars beside the GPUs come from; a price that nobody told counts as 0, and its source says so."""
+    storage, up, down = habits.storage_price, habits.up_price, habits.down_price
+    unknown = "not told, counted as 0"
+    told = {"sent": up, "received": down}
+    traffic = [f"{name} {unknown if price is None else f'{price:g}'}" for name, price in told.items()]
+    return {
+        "storage": f"disk x {storage:g} USD per GB and month of {MONTH_HOURS:g} h" if storage is not None else unknown,
+        "traffic": f"USD per GB: {', '.join(traffic)}",
+    }

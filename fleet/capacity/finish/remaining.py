@@ -75,7 +75,11 @@ def remaining(progress: Progress, price: float | None = None) -> Remaining:
         steps=left,
         tokens=Figure(float(left * progress.step_tokens), "tokens", f"{left:,} steps x {progress.step_tokens:,}"),
         hours=taken,
-        dollars=taken.times(progress.gpus * cost, "USD", f"{progress.gpus} GPUs x {cost:g} USD per GPU-hour"),
+        dollars=taken.times(
+            progress.gpus * cost,
+            "USD",
+            f"hours x {progress.gpus} x {cost:g} USD per GPU-hour",
+        ),
         spent=Figure(progress.spent, "USD", "the run's own count"),
         finish_at=Figure(
             progress.seen + hours[1] * 3600,

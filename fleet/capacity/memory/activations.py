@@ -3,7 +3,7 @@
 A tensor is kept when the derivative of an operation needs it (PyTorch's derivatives.yaml): a product with a trained
 matrix its input, a norm its input, silu(g) * u both factors, flash attention q, k, v, the output and a log-sum-exp per
 head. Held against the trainer's own models with torch.autograd.graph.saved_tensors_hooks in
-tests/fleet/capacity/memory/test_activations.py, eager and through torch.compile's partitioner. Korthikanti et al.
+tests/fleet/capacity/memory/test_activation_bytes.py, eager and through torch.compile's partitioner. Korthikanti et al.
 (arXiv 2205.05198) count 34 bytes per token and width for a GELU block with dropout, of which 32 are these.
 """
 
@@ -12,16 +12,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.capacity.memory.engines import Engine
+from fleet.capacity.memory.widths import eight_bits, element
 from fleet.capacity.setup import Setup
 from fleet.capacity.shape import Shape
 
 Kept = dict[str, float]
+ANY_WIDTH = ("log-sum-exp", "norm inputs")  # counted in the width they have
 
 
 def kept(setup: Setup, engine: Engine) -> Kept:
     """Bytes per token and layer with `setup.checkpointing`."""
-    wide = 2.0 if setup.precision in ("fp32", "tf32") else 1.0
-    return {name: wide * size for name, size in _kept(setup, engine).items()}
+    times = element(setup.precision) / 2.0
+    return {name: size if name in ANY_WIDTH else times * size for name, size in _kept(setup, engine).items()}
 
 
 def _kept(setup: Setup, engine: Engine) -> Kept:
@@ -42,7 +44,7 @@ def _block(setup: Setup, engine: Engine) -> Kept:
         found = _frozen(setup, engine)
     else:
         found = _compiled(setup.shape) if setup.compile else _eager(setup, engine.fused_qkv)
-        if setup.precision.startswith(("fp8", "mxfp8", "nvfp4")):
+        if eight_bits(setup.precision):
             found |= _fp8(setup.shape, engine)
     return found | scores(setup)
 
@@ -58,7 +60,7 @@ def passing(setup: Setup) -> float:
     """Bytes per token of gradients on their way through one layer: of the stream, and of what is inside the MLP."""
     shape = setup.shape
     inner = shape.ffn * (2 if shape.gated else 1)
-    return 2.0 * (2 * shape.width + inner + shape.ffn)
+    return element(setup.precision) * (2 * shape.width + inner + shape.ffn)
 
 
 def norm_input(setup: Setup) -> float:
@@ -68,7 +70,7 @@ def norm_input(setup: Setup) -> float:
     that write it out) an fp32 one, and with a trained weight the normalised one.
     """
     if setup.compile or setup.shape.norm_vectors == 2:
-        return 2.0 * setup.shape.width
+        return element(setup.precision) * setup.shape.width
     weight = setup.shape.norm_vectors == 1 and setup.adapter is None
     return (8.0 if weight else 4.0) * setup.shape.width
 

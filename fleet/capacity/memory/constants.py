@@ -20,7 +20,11 @@ WORKSPACE = 64 * 2**20
 # that memory.py counts by name.
 FRAGMENTS = 0.03
 
-# How far the terms that are counted of operations (activations, logits, what passes through) have been off, and the
-# ones that are exact by definition (weights, moments): the half width of the range.
-DOUBT = 0.10
-DOUBT_STATES = 0.02
+# RAM of a machine per GPU in it, by form factor: assumed from common machines (8 x SXM: 1.5 to 2 TB; workstations with
+# a GeForce: 64 to 128 GB). Providers differ, and some share a machine among tenants.
+HOST_RAM = {"sxm": 200e9, "nvl": 100e9, "pcie": 100e9}
+HOST_RAM_GEFORCE = 64e9
+
+# Machines with more than this are not rented out with GPUs; one with so many times the assumed RAM is another machine.
+HOST_MOST = 2e12
+HOST_TIMES = 2.0

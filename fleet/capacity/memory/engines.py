@@ -22,7 +22,7 @@ class Engine:
     for its layer; reduced: its gradient before it is cut; whole: gradients summed without synchronising, uncut, while
     micro-batches are accumulated. stream: of the residual stream between blocks.
     live: parameters that stay whole (stage 3 of DeepSpeed), root: whether embeddings and head stay whole from forward
-    to backward. pass_through: gradients are used up as they are made (optimizer in the backward pass).
+    to backward.
     lasting: gradients live from step to step (views into buckets). fused_adamw: the step needs no intermediates.
     loss: how the loss holds logits: chunks, fp32, 16-bit, fused (logits.py). selective: which products selective
     checkpointing keeps: all, every-second. fused_qkv: one product makes q, k and v, so that v, a view, keeps all alive.

@@ -9,7 +9,6 @@ from fleet.capacity.memory.memory import memory
 from fleet.capacity.setup import Setup
 
 MOST = 2**20  # sequences; no GPU holds more
-STEPS = 40  # changes one after the other, halving micro-batches and doubling GPUs included
 SHARDS = ("zero", "ddp")  # the trainer's engines, whose stage can be turned
 
 
@@ -53,33 +52,6 @@ def changes(setup: Setup) -> list[Change]:
     return found
 
 
-def first_that_fits(setup: Setup) -> list[Change]:
-    """The cheapest changes that together make it fit, in the order to turn them; empty if it fits already, or if
-    nothing helps. Offloading only when all else is turned."""
-    path: list[Change] = []
-    now = setup
-    while memory(now).verdict != "fits":
-        open_ones = changes(now)
-        on_the_gpu = [change for change in open_ones if "offload" not in change.setting]
-        chosen = next((change for change in on_the_gpu if change.fits), None)
-        chosen = chosen or next(iter(on_the_gpu), None) or next((change for change in open_ones if change.fits), None)
-        if chosen is None or len(path) > STEPS:
-            return []
-        path.append(chosen)
-        now = chosen.setup
-    return _together(path)
-
-
-def _together(path: list[Change]) -> list[Change]:
-    """A key that was turned twice is turned once, to its last value; its savings add up."""
-    last: dict[str, Change] = {}
-    for change in path:
-        key = change.setting.split("=")[0]
-        before = last.pop(key, None)
-        last[key] = replace(change, saves=change.saves + (before.saves if before else 0.0))
-    return list(last.values())
-
-
 def _fits_with(setup: Setup) -> Callable[[int], bool]:
     return lambda size: memory(replace(setup, micro_batch=size)).verdict == "fits"
 
@@ -96,8 +68,8 @@ def _candidates(setup: Setup) -> Iterator[tuple[str, str, Setup, str]]:
     yield from _sharded(setup, (3,))
     if setup.checkpointing != "full":
         yield _checkpointed(setup, "full", "every block's forward is computed twice: up to a third more time")
-    if setup.engine in SHARDS and setup.zero >= 1:
-        more = replace(setup, gpus=2 * setup.gpus, accumulation=max(1, setup.accumulation // 2))
+    if setup.engine in SHARDS and setup.zero >= 1 and setup.accumulation % 2 == 0:  # the step's batch stays as it is
+        more = replace(setup, gpus=2 * setup.gpus, accumulation=setup.accumulation // 2)
         yield "twice the GPUs", f"gpu.count={more.gpus}", more, "twice the price per hour, for nearly half the hours"
     yield from _offloaded(setup)
 

@@ -6,6 +6,7 @@ from fleet.capacity.memory.activations import norm_input
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
+from fleet.capacity.memory.widths import element, wide
 from fleet.capacity.setup import Setup
 
 LOGIT_BYTES = 64 * 2**20  # trainer/model/loss.py: of fp32 logits in an automatic chunk
@@ -40,7 +41,7 @@ def loss(setup: Setup, engine: Engine, stage: Stage, tokens: float) -> list[Term
         return _own(setup, engine, tokens)
     each, source = _each(setup, engine)
     vocab = setup.shape.vocab / setup.tensor
-    hidden = (2.0 * setup.shape.width + norm_input(setup)) * tokens / setup.tensor
+    hidden = (element(setup.precision) * setup.shape.width + norm_input(setup)) * tokens / setup.tensor
     if setup.loss_chunk >= 0 or setup.adapter is not None:
         return _chunked(setup, engine, tokens, vocab, hidden)
     return [
@@ -68,7 +69,7 @@ def _chunked(setup: Setup, engine: Engine, tokens: float, vocab: float, hidden: 
 
 def _each(setup: Setup, engine: Engine) -> tuple[float, str]:
     if engine.loss == "fused":
-        return FUSED, "16-bit logits and gradient (fused cross entropy)"
+        return 2 * element(setup.precision), "16-bit logits and gradient (fused cross entropy)"
     if setup.tensor > 1:
         return PARALLEL, "five fp32 copies (loss parallel over the vocabulary)"
     if engine.loss == "16-bit":
@@ -81,15 +82,16 @@ def _own(setup: Setup, engine: Engine, tokens: float) -> list[Term]:
     shape = setup.shape
     matrix = shape.vocab * shape.width
     chunk = chunk_tokens(setup, tokens)
-    # 16-bit logits and slope around an fp32 softmax; a soft cap (the trainer's weightless family) keeps fp32 tanh too
-    each = 2.0 + 4.0 + 2.0 + (8.0 if shape.norm_vectors == 0 else 0.0)
-    copy = 2.0 if setup.precision != "fp32" and engine.weights == 4 else 0.0
+    # logits and slope around an fp32 softmax; a soft cap (the trainer's weightless family) keeps fp32 tanh too
+    width = element(setup.precision)
+    each = width + 4.0 + width + (8.0 if shape.norm_vectors == 0 else 0.0)
+    copy = 2.0 if not wide(setup.precision) and engine.weights == 4 else 0.0
     return [
         Term("logits and loss", each * chunk * shape.vocab, "trainer/model/loss.py, one chunk", "train.loss_chunk"),
         Term("head's gradient", (4.0 + copy) * matrix, "fp32 sum over chunks, and the 16-bit matrix"),
         Term(
             "hidden states",
-            (4.0 * shape.width + norm_input(setup)) * tokens,
+            (2 * width * shape.width + norm_input(setup)) * tokens,
             "input of head and norm, and their gradient",
         ),
     ]

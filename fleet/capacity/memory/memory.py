@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet.capacity.memory import states
-from fleet.capacity.memory.constants import DOUBT, DOUBT_STATES, DRIVER, FRAGMENTS
+from fleet.capacity.memory import host, states
+from fleet.capacity.memory.constants import DRIVER, FRAGMENTS, HOST_MOST, HOST_TIMES
+from fleet.capacity.memory.doubt import doubt
 from fleet.capacity.memory.engines import Engine, engine_of
-from fleet.capacity.memory.phases import LOSS, phases
+from fleet.capacity.memory.phases import LOSS, START, phases
 from fleet.capacity.memory.rest import outside
 from fleet.capacity.memory.stage import stages
 from fleet.capacity.memory.term import Term
@@ -23,7 +24,8 @@ class Memory:
     """The peak of one GPU, in bytes.
 
     allocated: tensors (torch's max_memory_allocated); reserved: with what its allocator keeps beside them; total: with
-    the driver's context and NCCL; low, high: of the total. host: RAM of one node that offloading takes.
+    the driver's context and NCCL; low, high: of the total. doubts: why that range is wider than the trainer's own.
+    host: RAM that one machine's processes take; host_capacity: RAM it is assumed to have, providers differ.
     """
 
     terms: tuple[Term, ...]
@@ -35,13 +37,35 @@ class Memory:
     high: float
     capacity: float
     host: float = 0.0
+    host_capacity: float = 0.0
+    doubts: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """fits: even the high end does; refused: the estimate itself does not; tight: between."""
+        """fits: even the high end does, and the host's part; refused: the estimate itself does not, or it takes RAM
+        that no such machine has; tight: between."""
+        return max(self._on_gpu, self._on_host, key=("fits", "tight", "refused").index)
+
+    @property
+    def short_of(self) -> str:
+        """What is lacking, or may be: GPU, host, or nothing. The GPU where both are equally short."""
+        if self.verdict == "fits":
+            return ""
+        return "GPU" if self._on_gpu == self.verdict else "host"
+
+    @property
+    def _on_gpu(self) -> str:
         if self.high <= self.capacity:
             return "fits"
         return "tight" if self.total <= self.capacity else "refused"
+
+    @property
+    def _on_host(self) -> str:
+        if self.host > HOST_MOST:
+            return "refused"
+        if self.host <= self.host_capacity:
+            return "fits"
+        return "tight" if self.host <= HOST_TIMES * self.host_capacity else "refused"
 
     @property
     def dominant(self) -> Term:
@@ -57,23 +81,26 @@ def memory(setup: Setup) -> Memory:
     candidates = [(*found, stage) for stage in stages(setup) for found in phases(setup, engine, stage)]
     phase, terms, stage = max(candidates, key=lambda found: _sum(found[1]))
     allocated = _sum(terms)
-    fragments = _fragments(terms, [states.gradients(setup, engine, stage), *_idle_logits(setup, engine, phase)])
+    used = [] if phase == START else [states.gradients(setup, engine, stage), *_idle_logits(setup, engine, phase)]
+    fragments = _fragments(terms, used)
     beside = outside(setup)
     listed = tuple(term for term in [*terms, fragments, *beside] if term.bytes > 0)
     reserved = allocated + fragments.bytes
     total = reserved + _sum(beside)
     exact = _sum([term for term in listed if term.kind == "state"])
-    doubt = DOUBT_STATES * exact + DOUBT * (total - exact)
+    below, above, reasons = doubt(setup, total, exact)
     return Memory(
         terms=tuple(sorted(listed, key=lambda term: -term.bytes)),
         phase=phase,
         allocated=allocated,
         reserved=reserved,
         total=total,
-        low=total - doubt,
-        high=total + doubt,
+        low=total - below,
+        high=total + above,
         capacity=capacity(setup.gpu),
-        host=max(states.host(setup, engine, stage) for stage in stages(setup)),
+        host=max(host.needed(setup, stage) for stage in stages(setup)),
+        host_capacity=host.assumed(setup.gpu, host.here(setup)),
+        doubts=reasons,
     )
 
 

@@ -6,12 +6,14 @@ from fleet.capacity.memory import activations, logits, rest, states
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
+from fleet.capacity.memory.widths import element
 from fleet.capacity.setup import Setup
 
 LOSS = "loss (end of forward, start of backward)"
 BACKWARD = "backward of the last layers (all activations still there)"
 END = "end of backward (all gradients there)"
 STEP = "optimizer step"
+START = "start (the whole model on every GPU, before it is cut)"
 
 
 def phases(setup: Setup, engine: Engine, stage: Stage) -> list[tuple[str, list[Term]]]:
@@ -35,11 +37,22 @@ def phases(setup: Setup, engine: Engine, stage: Stage) -> list[tuple[str, list[T
     behind = [term for term in passed if own and term.name != "logits and loss"]
     lasting = [] if setup.checkpointing == "full" else [copies]
     return [
+        *_start(setup, engine, stage),
         (LOSS, [*fixed, *before, *whole, copies, saved, *passed]),
         (BACKWARD, [*fixed, *before, *whole, *lasting, saved, one, *behind]),
         (END, [*fixed, gradients, *whole, one, _layer_of(saved, stage)]),
         (STEP, [*fixed, gradients, _step(setup, engine, stage)]),
     ]
+
+
+def _start(setup: Setup, engine: Engine, stage: Stage) -> list[tuple[str, list[Term]]]:
+    """The trainer makes no model in pieces (zero.Init): DeepSpeed moves all of it to every GPU, and only then cuts and
+    offloads it (deepspeed, runtime/engine.py, _configure_distributed_model)."""
+    if engine.name != "zero" or not setup.zero:
+        return []
+    each = element(setup.precision)
+    whole = Term("whole model", each * stage.total, f"{each:g} B per parameter, before it is cut", "", "state")
+    return [(START, [whole, rest.workspace(setup)])]
 
 
 def _kept(setup: Setup, engine: Engine) -> bool:
@@ -68,7 +81,9 @@ def _one_layer(setup: Setup, engine: Engine, tokens: float) -> Term:
     size = activations.passing(setup)
     if setup.checkpointing != "none":
         size += max(0.0, sum(activations.block(setup, engine).values()) - sum(activations.kept(setup, engine).values()))
-    gathered = 2 * 2.0 * setup.shape.width * tokens if setup.tensor > 1 else 0.0  # sequence parallel inputs, made whole
+    gathered = (
+        2 * element(setup.precision) * setup.shape.width * tokens if setup.tensor > 1 else 0.0
+    )  # sequence parallel inputs, made whole
     return Term("one layer", size * tokens / setup.tensor + gathered, "recomputed, and gradients passing through")
 
 

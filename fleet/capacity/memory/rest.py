@@ -6,6 +6,7 @@ from fleet.capacity.memory.constants import CONTEXT, NCCL, WORKSPACE
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
+from fleet.capacity.memory.widths import element, wide
 from fleet.capacity.setup import Setup
 
 BUCKET = 50 * 2**20  # parallel.bucket_mb, the trainer's default
@@ -13,12 +14,13 @@ BUCKET = 50 * 2**20  # parallel.bucket_mb, the trainer's default
 
 def gathered(setup: Setup, engine: Engine, stage: Stage) -> list[Term]:
     """Parameters that are whole for as long as their layer computes, and gradients before they are cut."""
-    each = engine.gathered
+    each = 4.0 if wide(setup.precision) else engine.gathered
     layer, root = stage.layer, stage.root
     alone = setup.gpus // (setup.tensor * setup.pipeline) == 1
     if engine.live and setup.zero >= 3 and (not alone or setup.offload in ("parameters", "both")):
-        size = min(engine.live, stage.total) * each
-        return [Term("live parameters", size, "stage3_max_live_parameters: up to 1e9 whole", "parallel.zero")]
+        size = max(min(engine.live, stage.total), stage.largest) * each
+        words = "stage3_max_live_parameters: up to 1e9 whole, and at least the largest matrix"
+        return [Term("live parameters", size, words, "parallel.zero")]
     if alone or setup.zero < 2 or engine.live:
         return []
     quantised = setup.adapter is not None and setup.adapter.quantised
@@ -32,7 +34,13 @@ def gathered(setup: Setup, engine: Engine, stage: Stage) -> list[Term]:
         size += each * layer / 3 if quantised else 0  # the largest matrix as it is multiplied
         found.append(Term("gathered weights", size, "two layers, embedding and head made whole", "parallel.zero"))
     if setup.adapter is None:
-        found.append(Term("gradients to be cut", engine.reduced * layer, "one layer's before they are reduced"))
+        found.append(
+            Term(
+                "gradients to be cut",
+                (4.0 if wide(setup.precision) else engine.reduced) * layer,
+                "one layer's before they are reduced",
+            )
+        )
     return found
 
 
@@ -50,7 +58,7 @@ def pipeline(setup: Setup, tokens: float) -> list[Term]:
     (torch.distributed.pipelining, stage.py: fwd_cache, args_recv_info)."""
     if setup.pipeline == 1:
         return []
-    size = 2 * 2.0 * setup.shape.width * tokens / setup.tensor * setup.accumulation
+    size = 2 * element(setup.precision) * setup.shape.width * tokens / setup.tensor * setup.accumulation
     return [Term("pipeline buffers", size, "sent and received, every micro-batch", "pipeline")]
 
 

@@ -11,7 +11,8 @@ from fleet.capacity.setup import Setup
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Parameters and layers of one GPU before data parallelism cuts them. in_flight: micro-batches whose activations
-    exist at once; first, last: whether it holds the embedding, the head."""
+    exist at once; first, last: whether it holds the embedding, the head.
+    largest: parameters of the largest single matrix."""
 
     layers: float
     matrices: float
@@ -21,6 +22,7 @@ class Stage:
     in_flight: int
     first: bool
     last: bool
+    largest: float
 
     @property
     def total(self) -> float:
@@ -49,7 +51,13 @@ def stages(setup: Setup) -> list[Stage]:
     layers = float(-(-setup.shape.layers // depth))
     share = layers / setup.shape.layers
     embedding = (counts.embedding + counts.positions + counts.value_embeddings) / cut
-    blocks = {"layers": layers, "matrices": counts.matrices * share / cut, "vectors": counts.vectors * share}
+    largest = setup.shape.width * max(setup.shape.vocab, setup.shape.ffn) / cut
+    blocks = {
+        "layers": layers,
+        "matrices": counts.matrices * share / cut,
+        "vectors": counts.vectors * share,
+        "largest": largest,
+    }
     head = (counts.head or 0) / cut
     if depth == 1:
         return [Stage(embedding=embedding, head=head, in_flight=1, first=True, last=True, **blocks)]

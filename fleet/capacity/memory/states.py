@@ -1,10 +1,11 @@
-"""Weights, gradients and optimizer state on one GPU, and in a node's RAM when they are offloaded."""
+"""Weights, gradients and optimizer state on one GPU."""
 
 from __future__ import annotations
 
 from fleet.capacity.memory.engines import Engine, moments
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
+from fleet.capacity.memory.widths import eight_bits, wide
 from fleet.capacity.setup import Adapter, Setup
 from fleet.capacity.shape import Shape
 
@@ -37,7 +38,7 @@ def weights(setup: Setup, engine: Engine, stage: Stage) -> Term:
         matrices = stage.matrices + (stage.head if engine.four_bit_head else 0.0)
         size = engine.four_bit * matrices + engine.weights * (stage.total - matrices)
         return Term("weights", size / share, "4 bits and scales; the rest in 16 bits", "parallel.zero", "state")
-    if setup.precision == "fp32":
+    if wide(setup.precision):
         return Term("weights", 4 * stage.total / share, f"4 B per parameter, {_cut(share)}", "parallel.zero", "state")
     size = engine.weights * (stage.total - stage.embedding) + _embedding(engine)[0] * stage.embedding
     return Term("weights", size / share, f"{engine.weights:g} B per parameter, {_cut(share)}", "parallel.zero", "state")
@@ -72,7 +73,7 @@ def gradients(setup: Setup, engine: Engine, stage: Stage) -> Term:
         size = engine.whole * stage.total
         return Term("gradients", size, "whole while micro-batches accumulate unsynchronised", "", "state")
     share = divisor(setup, 2)
-    beside = engine.master and setup.zero == 1 and setup.precision != "fp32"  # the 16-bit gradient beside the fp32 sum
+    beside = engine.master and setup.zero == 1 and not wide(setup.precision)  # the 16-bit gradient beside the fp32 sum
     each = engine.gradients + (engine.weights if beside else 0)
     size = each * (stage.total - stage.embedding) + _embedding(engine)[1] / engine.gradients * each * stage.embedding
     return Term("gradients", size / share, f"{each:g} B per parameter, {_cut(share)}", "parallel.zero", "state")
@@ -85,22 +86,14 @@ def kept_whole(setup: Setup, engine: Engine) -> bool:
 
 def copies(setup: Setup, engine: Engine, stage: Stage) -> Term:
     """16-bit and FP8 copies of matrices from forward to backward."""
-    if setup.precision == "fp32":
-        return Term("copies", 0.0, "none in fp32")
-    fp8 = setup.precision.startswith(("fp8", "mxfp8", "nvfp4"))
+    if wide(setup.precision):
+        return Term("copies", 0.0, f"none in {setup.precision}")
+    fp8 = eight_bits(setup.precision)
     own = engine.copies
     if fp8 and setup.zero < 3:
         own = max(own, engine.fp8_copies) if engine.copies else engine.fp8_copies
     name = "FP8 copies" if fp8 else "16-bit copies"
     return Term(name, own * stage.matrices, f"{own:g} B per element of the blocks' matrices", "precision.name")
-
-
-def host(setup: Setup, engine: Engine, stage: Stage) -> float:
-    """Bytes of RAM in one node: masters, moments and fp32 gradients, and 16-bit weights, as offload says. DeepSpeed
-    pins them and keeps buffers: its own estimator takes 1.5 times (runtime/zero/stage3.py)."""
-    per = {"none": 0.0, "optimizer": 16.0, "parameters": 2.0, "both": 18.0}[setup.offload]
-    here = min(setup.gpus, setup.gpus_per_node)
-    return 1.5 * per * stage.total * here / ranks(setup)
 
 
 def _embedding(engine: Engine) -> tuple[float, float, float]:

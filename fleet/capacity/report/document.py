@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fleet.capacity.figure import Figure
-from fleet.capacity.memory.memory import Memory
+from fleet.capacity.memory.memory import Memory, memory
 from fleet.capacity.plan import Choice, Plan
+from fleet.capacity.report.flags import flags
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.speed import Speed
 
@@ -67,7 +68,11 @@ def whole(choice: Choice) -> dict[str, Any]:
         "speed": of_speed(settled.speed) if settled and settled.speed else None,
         "bill": of_bill(choice),
         "changes": [
-            {"what": one.what, "setting": one.setting, "saves": one.saves, "costs": one.costs, "fits": one.fits}
+            {
+                **{name: getattr(one, name) for name in ("what", "setting", "saves", "costs", "fits")},
+                "flags": flags(one.setting),
+                "host": memory(one.setup).host,
+            }
             for one in choice.changes
         ],
     }

@@ -36,10 +36,11 @@ def sentence(page: Page) -> str:
     if chosen is None:
         return ""
     found = []
+    bought = f", for {whole(chosen.tokens)}" if chosen.tokens and page.goal in ("hours", "dollars") else ""
     if chosen.hours and chosen.dollars:
-        found.append(f"About {whole(chosen.hours)}, {whole(chosen.dollars)}.")
+        found.append(f"About {whole(chosen.hours)}, {whole(chosen.dollars)}{bought}.")
     elif chosen.hours:
-        found.append(f"About {whole(chosen.hours)}; without a price there is no cost.")
+        found.append(f"About {whole(chosen.hours)}{bought}; without a price there is no cost.")
     if chosen.memory is not None:
         bar = chosen.memory
         room = bar.capacity - bar.total

@@ -71,13 +71,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something to change. setting: how to write it; saves: bytes of a GPU; fits: it is enough by itself."""
+    """Something to change. setting: how to write it; saves: bytes of a GPU; fits: it is enough by itself.
+
+    flags: what to type at `plan` to try it; host: bytes of each machine's RAM that it takes.
+    """
 
     what: str
     setting: str
     costs: str
     saves: float | None = None
     fits: bool = False
+    flags: str = ""
+    host: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,9 @@ def page_of(document: Mapping[str, Any]) -> Page:
 def change_of(value: object) -> Change:
     """Something that would make it fit."""
     part = mapping(value)
-    what, setting, costs = (str(part.get(key) or "") for key in ("what", "setting", "costs"))
-    return Change(what, setting, costs, number(part.get("saves")), bool(part.get("fits")))
+    what, setting, costs, flags = (str(part.get(key) or "") for key in ("what", "setting", "costs", "flags"))
+    saves, host = number(part.get("saves")), number(part.get("host"))
+    return Change(what, setting, costs, saves, bool(part.get("fits")), flags, host)
 
 
 def bar_of(part: Mapping[str, Any]) -> Bar | None:
@@ -168,6 +169,10 @@ def facts(
         ("tokens", figure(bill.get("tokens"), "tokens")),
         ("steps", figure(bill.get("steps"), "steps", "tokens / tokens of a step")),
         ("price", figure(chosen.get("price") or bill.get("price"), "USD/GPU-hour")),
+        (
+            "RAM of each machine",
+            figure(mapping(chosen.get("memory")).get("host") or None, "bytes", "what is offloaded"),
+        ),
     )
     return (Fact(label, found) for label, found in rows if found is not None)
 

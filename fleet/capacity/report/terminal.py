@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fleet.capacity.finish.goal import Goal
 from fleet.capacity.plan import Choice, Plan
 from fleet.capacity.report import terminal_finish, terminal_machines, terminal_memory
 from fleet.capacity.report.amounts import dollars, hours, large
@@ -68,20 +69,20 @@ def head(plan: Plan) -> Iterator[RenderableType]:
         (work.shape.name, "bold"),
         f" on {machine(chosen)}: ",
         (VERDICTS.get(chosen.verdict, chosen.verdict), f"bold {STYLES.get(chosen.verdict, 'red')}"),
-        short(chosen),
+        short(chosen, plan.goal),
     )
     yield pairs(
         [
             ("model", parameters(plan)),
-            ("step", f"{work.batch:,} sequences of {work.length:,} = {work.step_tokens:,} tokens"),
+            ("step", f"{counted(work.batch, 'sequence')} of {work.length:,} = {work.step_tokens:,} tokens"),
             *([(SETTINGS.get(chosen.verdict, "train with"), settings(chosen))] if chosen.settled else []),
             *([("because", chosen.why)] if chosen.verdict not in ("fits", "refused") else []),
         ]
     )
 
 
-def short(choice: Choice) -> str:
-    """', 53.9 of 84.7 GB, 5.4 h, $107': the answer in one line."""
+def short(choice: Choice, goal: Goal) -> str:
+    """', 53.9 of 84.7 GB, 5.4 h, $107': the answer in one line; of hours and budgets also what they buy."""
     told = []
     if choice.settled is not None:
         held = choice.settled.memory
@@ -90,6 +91,8 @@ def short(choice: Choice) -> str:
         told.append(hours(choice.bill.hours.value))
     if choice.dollars is not None:
         told.append(dollars(choice.dollars.value))
+    if choice.bill is not None and goal.kind in ("hours", "dollars"):
+        told.append(f"buys {large(choice.bill.tokens.value)} tokens")
     return "".join(f", {part}" for part in told)
 
 
@@ -117,14 +120,23 @@ def settings(choice: Choice) -> str:
     setup = choice.settled.setup
     keys = {
         "precision.name": setup.precision,
+        "model.context": setup.length,
+        "train.batch": setup.step_tokens // setup.length,
         "train.micro_batch": setup.micro_batch,
         "train.checkpointing": setup.checkpointing,
+        "train.compile": str(setup.compile).lower(),
+        **({"train.loss_chunk": setup.loss_chunk} if setup.loss_chunk else {}),
         "parallel.zero": setup.zero,
         **({"parallel.offload": setup.offload} if setup.offload != "none" else {}),
         **({"optim.name": setup.optimizer} if setup.optimizer != "adamw" else {}),
     }
     told = " ".join(f"{key}={value}" for key, value in keys.items())
-    return f"{told} ({setup.accumulation} micro-batch{'es' if setup.accumulation > 1 else ''} per step and GPU)"
+    return f"{told} ({counted(setup.accumulation, 'micro-batch', 'es')} per step and GPU)"
+
+
+def counted(number: int, name: str, plural: str = "s") -> str:
+    """'1 sequence', '256 sequences'."""
+    return f"{number:,} {name}{'' if number == 1 else plural}"
 
 
 def remarks(plan: Plan, notes: Sequence[str]) -> Iterator[RenderableType]:

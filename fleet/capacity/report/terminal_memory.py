@@ -6,24 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fleet.capacity.memory.memory import Memory
+from fleet.capacity.memory.memory import memory as held_by
 from fleet.capacity.plan import Choice
+from fleet.capacity.report.flags import flags
 from fleet.capacity.report.terminal_rows import STYLES, bar, gb, title
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WIDE = 100  # columns from which there is room for the key that changes a term
-FLAGS = {  # of `plan`, by the trainer's keys
-    "gpu.count": "--gpu-count",
-    "train.micro_batch": "--device-batch-size",
-    "train.checkpointing": "--checkpointing",
-    "parallel.zero": "--zero",
-    "parallel.offload": "--offload",
-    "precision.name": "--precision",
-    "optim.name": "--optimizer",
-    "train.batch": "--batch",
-    "model.context": "--length",
-}
 SMALL = 0.002  # of the total: terms below it are added up
 
 
@@ -82,6 +73,9 @@ def margin(held: Memory) -> str:
     host = f"; {gb(held.host)} GB of each machine's RAM" if held.host else ""
     if held.verdict == "fits":
         return f"{span}: at least {gb(held.capacity - held.high)} GB to spare{host}"
+    if held.short_of == "host":
+        room = f"{gb(held.host_capacity)} GB are assumed, providers differ"
+        return f"{span} of {gb(held.capacity)} GB{host}, where {room}"
     if held.verdict == "tight":
         return f"{span} of {gb(held.capacity)} GB: too close to call{host}"
     largest = held.dominant
@@ -93,23 +87,34 @@ def turns(choice: Choice) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
-    yield title("What to change", "yellow", "the cheapest first; as `train --set` takes it")
+    yield title(
+        "What to change", "yellow", "the cheapest first; as `train --set` takes it, gpu.count as a profile does"
+    )
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column()
     for number, change in enumerate(choice.changes, 1):
-        fits = ("then it fits", "green") if change.fits else ("not enough alone", "dim")
+        after = held_by(change.setup)
         saved = f"  -{gb(change.saves)} GB  " if change.saves > 0 else "  "
-        grid.add_row(f" {number}.", Text.assemble((change.setting or change.what, "bold"), saved, fits))
-        costs = "; ".join(part for part in (change.costs, flags(change.setting)) if part)
+        grid.add_row(f" {number}.", Text.assemble((change.setting or change.what, "bold"), saved, enough(after)))
+        typed = flags(change.setting)
+        costs = "; ".join(
+            part for part in (change.costs, ram(after, choice), f"plan it with {typed}" if typed else "") if part
+        )
         grid.add_row("", Text(costs, style="dim"))
     yield grid
 
 
-def flags(setting: str) -> str:
-    """'plan it with --zero 3' for 'parallel.zero=3'."""
-    told = []
-    for part in setting.split():
-        key, _, value = part.partition("=")
-        told.append(f"{FLAGS[key]} {value}" if key in FLAGS else f"--set {part}")
-    return f"plan it with {' '.join(told)}" if "=" in setting else ""
+def enough(after: Memory) -> tuple[str, str]:
+    """Whether a change suffices, and the style to say it in."""
+    if after.verdict == "fits":
+        return "then it fits", "green"
+    return ("then the GPU suffices", "yellow") if after.high <= after.capacity else ("not enough alone", "dim")
+
+
+def ram(after: Memory, choice: Choice) -> str:
+    """'249 GB of each machine's RAM, where 200 GB are assumed': what a change takes more of than is taken now."""
+    if not choice.settled or after.host <= choice.settled.memory.host:
+        return ""
+    short = f", where {gb(after.host_capacity)} GB are assumed" if after.host > after.host_capacity else ""
+    return f"{gb(after.host)} GB of each machine's RAM{short}"

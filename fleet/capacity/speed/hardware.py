@@ -11,7 +11,6 @@ HOPPER_WATTS = 700 / 989  # ... and H100 SXM
 BLACKWELL_GAIN = 1.2  # more FLOPs per joule than Hopper (recalled: MLPerf's B200 are about two H100)
 EXPONENT = 0.6  # speed ~ watts^0.6 where power limits the clock: power ~ f V^2, and V falls with f
 GEFORCE = 0.95  # GeForce halves its tensor cores' rate with fp32 sums: neither power nor memory limits them (recalled)
-MULTIPROCESSORS = {(8, 0): 108, (8, 6): 84, (8, 9): 128, (9, 0): 132, (10, 0): 148, (10, 3): 148, (12, 0): 180}
 PCIE = {3: 12e9, 4: 24e9, 5: 48e9, 6: 90e9}  # bytes/s of one direction of x16 that copies reach
 PEER = {False: 0.8, True: 0.35}  # of that between GPUs; GeForce has no peer-to-peer: through host memory, twice
 INFINIBAND = {False: 25e9, True: 50e9}  # bytes/s per GPU between nodes: 200 Gbit/s; 400 with Hopper and later

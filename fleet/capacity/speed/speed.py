@@ -15,6 +15,8 @@ from fleet.capacity.speed.step import step
 from profiles.errors import WrongInput
 
 MODEL = "time model fitted on published rows"
+STEEP = 8  # how late the hold sets in, see _held
+NOTABLE = 0.99  # a hold that is worth a word
 HIDDEN = 0.25  # a part above this share of a step that a setting could avoid is worth a word
 
 
@@ -23,7 +25,8 @@ class Speed:
     """What a setup does per second.
 
     parts: seconds of one optimizer step by name, all >= 0, summing to step_seconds. mfu_bf16, mfu_own: percent of the
-    bf16 peak, and of the named peak of the setup's precision; full attention counted, recomputation not.
+    bf16 peak, and of the named peak of the setup's precision; full attention counted, recomputation not. formula:
+    tokens/s per GPU before anything is held below what is published: what settings are compared by.
     """
 
     per_gpu: Figure
@@ -33,6 +36,7 @@ class Speed:
     flops_per_token: Figure
     step_seconds: float
     parts: dict[str, float]
+    formula: float
     warnings: list[str]
 
 
@@ -54,7 +58,7 @@ def speed(setup: Setup, measured: Sequence[Measured] = ()) -> Speed:
     rate, limits = setup.step_tokens / sum(parts.values()) / setup.gpus, expected(setup, own.trust)
     flops = _flops(setup)
     to_percent = flops.value / 1e12 * 100
-    held = 1.0 if own.runs else _held(setup, rate * to_percent / setup.gpu.peak["bf16"])
+    held = _held(setup, rate * to_percent / setup.gpu.peak["bf16"]) ** (1 - own.trust)
     parts = {name: seconds / held for name, seconds in parts.items()}
     seconds = sum(parts.values())
     per_gpu = _rate(setup, rate, held, limits, own)
@@ -67,13 +71,20 @@ def speed(setup: Setup, measured: Sequence[Measured] = ()) -> Speed:
         flops_per_token=flops,
         step_seconds=seconds,
         parts=parts,
+        formula=rate,
         warnings=_warnings(setup, rate * to_percent / bf16, parts),
     )
 
 
 def _held(setup: Setup, mfu: float) -> float:
-    """What the trainer is held to: nothing of it is published, so nobody is promised more than the best that is."""
-    return min(1.0, safe_best(setup.shape, setup.gpu, setup.precision) / mfu) if setup.engine in OWN else 1.0
+    """A factor that keeps the trainer below the best MFU anybody has published, as nothing of it is published.
+
+    Smooth, so that what is faster stays faster: half of the best is left as it is, the best itself becomes 92% of it.
+    """
+    if setup.engine not in OWN:
+        return 1.0
+    best = safe_best(setup.shape, setup.gpu, setup.precision)
+    return float((1 + (mfu / best) ** STEEP) ** (-1 / STEEP))
 
 
 def _rate(setup: Setup, rate: float, held: float, limits: Range, own: Correction) -> Figure:
@@ -84,10 +95,10 @@ def _rate(setup: Setup, rate: float, held: float, limits: Range, own: Correction
     source = f"{MODEL}; range: {limits.why}"
     if own.runs:
         source = f"{MODEL} x {own.factor:.2f}, from measured {', '.join(own.runs)}; range: {limits.why}"
-    if held < 1:
-        source = f"{source}; held to the best MFU that is published"
-    rate = min(rate, ceiling)
-    return Figure(rate * held, "tokens/s", source, rate * min(held, limits.low), min(rate * limits.high, ceiling))
+    elif held < NOTABLE:
+        source = f"{source}; held below the best MFU that is published, by {1 - held:.0%}"
+    value = min(rate, ceiling) * held
+    return Figure(value, "tokens/s", source, value * limits.low, min(value * limits.high, ceiling))
 
 
 def _flops(setup: Setup) -> Figure:
@@ -102,8 +113,7 @@ def _warnings(setup: Setup, mfu: float, parts: dict[str, float]) -> list[str]:
     found = []
     best = safe_best(setup.shape, setup.gpu, setup.precision)
     if mfu > best:
-        planned = "planned with" if setup.engine in OWN else "published at best"
-        found.append(f"the formulas give {mfu:.0f}% MFU; {best:.0f}% is {planned}, the most anybody has published")
+        found.append(f"by the formulas alone {mfu:.0f}% MFU; nobody has published more than {best:.0f}%: measure it")
     whole = sum(parts.values())
     reasons = {
         "communication": "exchange between GPUs",

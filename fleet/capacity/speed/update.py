@@ -6,10 +6,11 @@ from fleet.capacity.count import count
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
 from fleet.capacity.speed.exchange import held
-from fleet.capacity.speed.hardware import PCIE, sustained
+from fleet.capacity.speed.hardware import PCIE, inside, sustained
 
 # bytes per parameter: states and master read and written, weight written, gradient read for clipping and for the update
 STATE_BYTES = {"adamw": 34, "muon": 26, "paged-adamw8bit": 12}
+UPDATE_BYTES = 4  # of an element of a Muon update, as it is gathered
 NEWTON_SCHULZ = 5 * 6  # Muon: FLOPs per parameter and element of the shorter side: 5 iterations of 3 products
 HOST_BYTES = 28  # per parameter of fp32 Adam on the host: gradient, master and two moments read, three written
 PROCESSOR = 60e9  # bytes/s of states that Adam on a rented node's processors passes, all its GPUs' shares together
@@ -46,8 +47,12 @@ def update(setup: Setup, constants: Constants) -> float:
     mine = trained(setup)
     seconds = mine * STATE_BYTES.get(setup.optimizer, 34) / (setup.gpu.bandwidth_gbs * 1e9)
     if setup.optimizer == "muon" and not setup.adapter:
-        matrices = mine * count(setup.shape).matrices / count(setup.shape).total
-        seconds += NEWTON_SCHULZ * matrices * setup.shape.width / sustained(setup.gpu, constants)
+        share = count(setup.shape).matrices / count(setup.shape).total
+        # trainer/optim/share.py: each rank computes some of the updates, and all ranks get all of them.
+        shared = mine * share / (1 if setup.zero else setup.data_parallel)
+        seconds += NEWTON_SCHULZ * shared * setup.shape.width / sustained(setup.gpu, constants)
+        if not setup.zero and setup.data_parallel > 1:
+            seconds += UPDATE_BYTES * mine * share / inside(setup, constants)
     return seconds
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
 from fleet.capacity.speed.error import OWN
-from fleet.capacity.speed.hardware import MULTIPROCESSORS, attention_rate, eight_bits, sustained, wide
+from fleet.capacity.speed.hardware import attention_rate, eight_bits, sustained, wide
 
 TILE = 128 * 256  # results of a product that one multiprocessor computes at a time
 BLOCK = 128  # queries and keys of one attention tile
@@ -87,7 +87,7 @@ def product(setup: Setup, matrix: Matrix, tokens: float, constants: Constants, e
     moved = constants.operands * (size * elements + 2 * tokens * matrix.outputs)
     if eight_bit:
         moved += constants.quantise * elements
-    half_wave = TILE * matrix.inputs * MULTIPROCESSORS.get(gpu.compute_capability, 128)
+    half_wave = TILE * matrix.inputs * gpu.sms
     return (flops + half_wave) / rate + moved / (gpu.bandwidth_gbs * 1e9)
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fleet.offers.ask import PROVIDERS, ask, chosen
-from fleet.offers.offer import Question, cheapest, from_json
+from fleet.offers.offer import Question, from_json
+from fleet.offers.price import priced_by
 from profiles.errors import WrongInput
 from tests.fleet.offers.market import KEY, Reply, reply
 
@@ -22,10 +23,10 @@ def test_offers_of_all_three_come_in_one_answer(markets, keys):
     assert {offer.provider for offer in answer.offers} == set(PROVIDERS)
     assert {offer.seen for offer in answer.offers} == {"2026-11-21T14:02:00+00:00"}
     assert answer.failures == {}
-    best = cheapest(answer.offers, "h100-sxm", 8)
+    best = priced_by(answer.offers, "h100-sxm", 8)
     assert best is not None
     assert (best.provider, best.price) == ("runpod", 2.99)
-    assert cheapest(answer.offers, "b200", 8) is None
+    assert priced_by(answer.offers, "b200", 8) is None
 
 
 def test_one_that_is_down_is_told_and_the_others_count(markets, keys):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from fleet.offers.offer import ON_DEMAND, Offer
-from fleet.offers.price import price, table, typed
+from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Offer
+from fleet.offers.price import OVER, price, priced_by, roomy, typed
 from profiles import gpus
 from profiles.errors import WrongInput
 
@@ -23,10 +23,39 @@ def test_the_cheapest_says_who_how_many_and_when():
     assert (figure.value, figure.low, figure.high, figure.unit) == (1.87, 1.87, 2.1, "USD/GPU-hour")
 
 
-def test_the_median_goes_up_to_the_dearest():
-    figure = price(THREE, "h100-sxm", 8, middle=True)
-    assert (figure.value, figure.low, figure.high) == (2.1, 1.87, 2.5)
-    assert "median 2.10" in figure.source
+def bids(*least: float) -> list[Offer]:
+    return [replace(OFFER, price=value, kind=INTERRUPTIBLE) for value in least]
+
+
+def test_of_bids_the_median_counts_because_the_least_is_outbid_at_once():
+    figure = price(bids(1.0, 2.0, 1.5), "h100-sxm", 8, kinds=(INTERRUPTIBLE,))
+    assert (figure.value, figure.low, figure.high) == (1.5, 1.0, 2.0)
+    assert figure.source == "vast, 3 offers, median of the least bids 1.50, least bid 1.00, seen 14:02"
+
+
+def test_one_bid_alone_is_bid_over_and_the_source_says_how_far():
+    figure = price(bids(1.0), "h100-sxm", 8, kinds=(INTERRUPTIBLE,))
+    assert (figure.value, figure.low, figure.high) == (OVER, 1.0, OVER)
+    assert "a bid of 1.1 x the least 1.10, least bid 1.00" in figure.source
+
+
+@given(some.lists(some.floats(0.01, 100), min_size=1))
+def test_a_bid_is_above_the_least_one_and_within_its_range(least):
+    figure = price(bids(*least), "h100-sxm", 8, kinds=(INTERRUPTIBLE,))
+    assert min(least) == figure.low < figure.value <= figure.high
+
+
+def test_storage_and_traffic_are_those_of_the_offer_that_priced_the_machine():
+    listed = [replace(OFFER, price=value, disk_price=value / 10) for value in (2.5, 1.87, 2.1)]
+    assert priced_by(listed, "h100-sxm", 8).price == 1.87
+    spot = [replace(offer, kind=INTERRUPTIBLE) for offer in listed]
+    assert priced_by(spot, "h100-sxm", 8, (INTERRUPTIBLE,)).price == 2.1
+    assert priced_by(listed, "b200", 8) is None
+
+
+def test_an_offer_whose_disk_is_too_small_is_left_out_and_one_that_does_not_tell_stays():
+    listed = [replace(OFFER, disk_gb=size) for size in (100.0, 300.0, None)]
+    assert [offer.disk_gb for offer in roomy(listed, 200)] == [300.0, None]
 
 
 def test_prices_of_other_counts_stand_in_and_say_so():
@@ -42,12 +71,7 @@ def test_lists_of_several_days_tell_the_date_of_the_oldest():
 def test_without_an_offer_there_is_no_price():
     assert price(THREE, "b200", 8) is None
     assert price([replace(OFFER, kind="interruptible")], "h100-sxm", 8) is None
-    assert price([replace(OFFER, kind="interruptible")], "h100-sxm", 8, kinds=("interruptible",)).value == 2.0
-
-
-def test_a_table_has_what_is_offered_and_nothing_that_stands_in():
-    listed = [*THREE, replace(OFFER, count=1, price=3.0), replace(OFFER, gpu="l4", kind="interruptible")]
-    assert {key: figure.value for key, figure in table(listed).items()} == {("h100-sxm", 8): 1.87, ("h100-sxm", 1): 3.0}
+    assert price([replace(OFFER, kind="interruptible")], "h100-sxm", 8, kinds=("interruptible",)).low == 2.0
 
 
 def test_one_price_is_for_every_gpu():

@@ -56,9 +56,12 @@ def test_both_spellings_of_a_name_are_understood():
     assert [offer.gpu for offer in parsed(vast_row(gpu_name="RTX_4090")).offers] == ["rtx4090"]
 
 
-def test_without_a_base_price_the_total_stands_in():
-    (offer,) = parsed(vast_row(dph_base=None)).offers
-    assert offer.price == pytest.approx(0.704167 / 2)
+def test_without_a_base_price_the_total_less_the_disk_searched_for_stands_in():
+    row = vast_row(dph_base=None, dph_total=0.70 + ALL.disk_gb * 0.15 / 720)
+    (offer,) = parsed(row).offers
+    (without,) = parsed({**row, "storage_cost": None}).offers
+    assert offer.price == pytest.approx(0.35)
+    assert without.price == pytest.approx(row["dph_total"] / 2)
 
 
 @pytest.mark.parametrize(

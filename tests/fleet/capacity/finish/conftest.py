@@ -47,7 +47,7 @@ def at():
             return Figure(value, "tokens/s", "given", value * (1 - spread), value * (1 + spread))
 
         none = Figure(0.0, "percent", "not used here")
-        return Speed(figure(per_gpu), figure(per_gpu * gpus), none, none, none, 0.0, {}, [])
+        return Speed(figure(per_gpu), figure(per_gpu * gpus), none, none, none, 0.0, {}, per_gpu, [])
 
     return make
 

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from fleet.capacity.finish.bill import finish
 from fleet.capacity.finish.goal import Goal
 from fleet.capacity.finish.habits import Habits
+from fleet.capacity.finish.room import least, room
+from fleet.capacity.setup import Setup
 from profiles.errors import CheckFailed, WrongInput
+from profiles.gpus import gpu
+from tests.fleet.capacity.finish.conftest import GPT2
 
 KEEP = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BARE = Habits(
-    boot_seconds=0, image_bytes=0, unpacked_bytes=0, data="there", evaluate_every=0, remote=False, mtbf_hours=1e9
-)  # nothing but training, as the seeds count
-KINDS = st.builds(Habits, kind=st.sampled_from(["on-demand", "spot", "marketplace"]))
+    boot_seconds=0, image_bytes=0, unpacked_bytes=0, data="there", evaluate_every=0
+)  # of what is not training only checkpoints and failures: the seeds count training alone
+KINDS = st.builds(Habits, kind=st.sampled_from(["on-demand", "spot"]))
 
 
 def test_every_part_of_the_hours_is_told_and_they_add_up(setup, at, usd):
@@ -58,9 +62,47 @@ def test_without_a_price_nothing_is_said_of_dollars(setup, at):
 def test_storage_and_traffic_are_paid_where_they_have_a_price(setup, at, usd):
     habits = Habits(storage_price=0.1, up_price=0.005, down_price=0.003)
     bill = finish(setup, at(60e3), Goal(tokens=51.6e9), usd(3), habits)
-    assert bill.money["storage"].value == pytest.approx(0.1 * bill.disk.total / 1e9 * bill.hours.value / 730, rel=1e-3)
+    assert bill.money["storage"].value == pytest.approx(0.1 * bill.disk.total / 1e9 * bill.hours.value / 720, rel=1e-3)
     assert bill.money["traffic"].value > 0.005 * bill.checkpoint.value / 1e9
     assert sum(kind.value for kind in bill.money.values()) == pytest.approx(bill.dollars.value)
+
+
+def test_each_save_is_paid_as_traffic(setup, at, usd):
+    often, seldom = (
+        finish(setup, at(60e3), Goal(steps=10_000), usd(3), Habits(up_price=1.0, save_steps=steps))
+        for steps in (1000, 10_000)
+    )
+    more = often.money["traffic"].value - seldom.money["traffic"].value
+    assert more == pytest.approx(9 * often.checkpoint.value / 1e9, rel=1e-6)
+
+
+def test_prices_that_nobody_told_count_as_0_and_the_source_says_so(setup, at, usd):
+    bill = finish(setup, at(60e3), Goal(tokens=1e9), usd(3), Habits(down_price=0.0))
+    assert bill.money["storage"].value == bill.money["traffic"].value == 0
+    assert bill.money["storage"].source == "not told, counted as 0"
+    assert bill.money["traffic"].source == "USD per GB: sent not told, counted as 0, received 0"
+
+
+def test_a_machine_whose_disk_is_too_small_is_warned_of(setup, at, usd):
+    goal = Goal(tokens=51.6e9)
+    needed = finish(setup, at(60e3), goal, usd(3)).disk.total / 1e9
+    small, large = (finish(setup, at(60e3), goal, usd(3), Habits(disk_gb=needed + more)) for more in (-1, 1))
+    assert [line for line in small.warnings if "disk" in line] and not large.warnings
+
+
+@given(dataset=st.sampled_from([0, 2e9]), steps=st.integers(1, 10**5), keep=st.integers(1, 9))
+def test_the_disk_needed_at_least_is_all_but_the_samples_of_the_gpus(dataset, steps, keep):
+    setup, habits = Setup(GPT2, gpu("h100-sxm"), 8, 2048, 16, 4), Habits(keep=keep)
+    goal = Goal(steps=steps, dataset_tokens=dataset)
+    floor = least(setup.shape, setup.optimizer, habits, goal, setup.step_tokens)
+    tokens = dataset or steps * setup.step_tokens
+    whole = room(setup.shape, setup.optimizer, habits, tokens, steps, seconds=3600.0).total
+    assert 0 < whole - floor < 1e6
+
+
+def test_what_hours_will_buy_of_data_is_not_in_the_disk_needed_at_least(setup):
+    some, none = (least(setup.shape, "adamw", Habits(), goal, 1 << 20) for goal in (Goal(steps=1000), Goal(hours=9)))
+    assert some - none == pytest.approx(1000 * 2 * (1 << 20), rel=1e-2)
 
 
 def test_the_disk_holds_five_checkpoints_the_data_the_image_and_the_logs(setup, at, usd):
@@ -153,12 +195,7 @@ def test_spot_costs_more_hours_saves_oftener_and_has_the_lower_goodput(setup, at
 
 def test_interruptions_faster_than_a_restart_never_end(setup, at, usd):
     with pytest.raises(CheckFailed, match="never ends"):
-        finish(setup, at(60e3), Goal(tokens=51.6e9), usd(3), Habits(mtbf_hours=0.1))
-
-
-def test_spot_without_a_remote_store_is_warned_of(setup, at, usd):
-    bill = finish(setup, at(60e3), Goal(tokens=1e9), usd(3), Habits(kind="spot", remote=False))
-    assert any("remote store" in line for line in bill.warnings)
+        finish(setup, at(60e3), Goal(tokens=51.6e9), usd(3), Habits(kind="spot", down_mbit=5))
 
 
 @KEEP

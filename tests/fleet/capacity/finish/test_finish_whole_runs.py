@@ -1,19 +1,23 @@
-"""Whole published runs (tests/data/whole_runs.csv): hours and dollars by the planner's own speed, within 15%."""
+"""Whole published runs (tests/data/whole_runs.csv): hours and dollars by the planner's own speed, within 15%.
+
+Every line of the file is here; one that misses is marked as missing, and fails once it no longer does.
+"""
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 
-from bench.rows.plan_whole import WHOLE, setup_of
+from bench.rows.plan_whole import runs, setup_of
 from fleet.capacity.figure import Figure
 from fleet.capacity.finish.bill import finish
 from fleet.capacity.finish.goal import Goal
 from fleet.capacity.speed.speed import speed
 
-ROWS = {row["name"]: row for row in csv.DictReader(WHOLE.open(encoding="utf-8"))}
+ROWS = {row["name"]: row for row in runs()}
 REACH = 0.15
+MISSED = {  # by name, why
+    "LLaMA-65B": "its layout is not published: how it was cut over 2,048 GPUs and what was checkpointed is assumed",
+}
 
 
 def trained(name: str, price: float = 3.0) -> tuple[float, float, float, float]:
@@ -25,7 +29,18 @@ def trained(name: str, price: float = 3.0) -> tuple[float, float, float, float]:
     return hours, told, hours * price * setup.gpus, told * price * setup.gpus
 
 
-@pytest.mark.parametrize("name", ["nanochat run 1", "nanochat run 2"])
+def each() -> list:
+    """Every name, those that are known to miss marked."""
+    marks = {name: [pytest.mark.xfail(strict=True, raises=AssertionError, reason=why)] for name, why in MISSED.items()}
+    return [pytest.param(name, marks=marks.get(name, [])) for name in ROWS]
+
+
+def test_what_is_said_to_miss_is_a_line_of_the_file():
+    assert len(ROWS) == 6
+    assert set(MISSED) <= set(ROWS)
+
+
+@pytest.mark.parametrize("name", each())
 def test_the_hours_and_dollars_of_a_published_run_are_within_15_percent(name):
     hours, told, dollars, paid = trained(name)
     assert hours == pytest.approx(told, rel=REACH)

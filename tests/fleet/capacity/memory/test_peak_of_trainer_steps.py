@@ -6,6 +6,7 @@ import pytest
 
 from fleet.capacity.families import of_family
 from fleet.capacity.memory.constants import WORKSPACE
+from fleet.capacity.memory.doubt import doubt
 from fleet.capacity.memory.memory import memory
 from fleet.capacity.setup import Setup
 from profiles.gpus import gpu
@@ -71,12 +72,18 @@ def predicted_peak(family, checkpointing, batch, length, accumulation, optimizer
         loss_chunk=CHUNK,
         compile=False,
     )
-    return memory(setup).allocated - WORKSPACE
+    return setup, memory(setup)
 
 
 def within(case, low=0.94, high=1.12):
-    ratio = predicted_peak(*case) / measured_peak(*case)
+    (setup, held), measured = predicted_peak(*case), measured_peak(*case)
+    tensors = held.allocated - WORKSPACE
+    ratio = tensors / measured
     assert low < ratio < high, f"{case}: predicted / measured = {ratio:.3f}"
+    states = sum(term.bytes for term in held.terms if term.kind == "state")
+    below, above, reasons = doubt(setup, tensors, states)  # the range told, of the tensors alone
+    assert tensors - below <= measured <= tensors + above, f"{case}: outside the range told"
+    assert reasons == ()
 
 
 @pytest.mark.parametrize("checkpointing", ("none", "selective", "full"))

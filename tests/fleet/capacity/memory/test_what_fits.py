@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.capacity.families import of_family
-from fleet.capacity.memory.fit import changes, first_that_fits, largest_micro_batch
+from fleet.capacity.memory.fit import changes, largest_micro_batch
 from fleet.capacity.memory.memory import memory
 from fleet.capacity.setup import Setup
 from profiles.gpus import gpu
@@ -85,31 +85,13 @@ def test_a_smaller_micro_batch_leaves_the_steps_batch_exactly_as_it_was():
     assert odd.setup.step_tokens == replace(asked, micro_batch=15).step_tokens
 
 
-def test_turning_one_after_the_other_ends_with_something_that_fits():
-    asked = setup(LARGE, micro_batch=8)
-    assert memory(asked).verdict == "refused"
-    path = first_that_fits(asked)
-    assert path[-1].fits
-    assert memory(path[-1].setup).verdict == "fits"
-    assert path[-1].setup.step_tokens == asked.step_tokens
-
-
-def test_offload_is_turned_only_where_nothing_on_the_gpu_is_enough():
-    for card in CARDS:
-        path = first_that_fits(setup(LARGE, card, micro_batch=64))
-        assert path and path[-1].fits
-        assert not any("offload" in change.setting for change in path), card
-
-
-def test_each_key_is_turned_once():
-    keys = [change.setting.split("=")[0] for change in first_that_fits(setup(LARGE, "rtx4090", micro_batch=64))]
-    assert len(keys) == len(set(keys))
-
-
-def test_nothing_is_turned_when_it_fits_already():
-    assert first_that_fits(setup()) == []
-
-
 def test_muon_is_not_told_to_cut_its_matrices():
     asked = setup(LARGE, micro_batch=8, optimizer="muon")
     assert not any("zero" in change.setting or "offload" in change.setting for change in changes(asked))
+
+
+def test_twice_the_gpus_are_named_only_where_they_can_share_the_batch():
+    """One sequence on each of 8 GPUs cannot be shared among 16."""
+    eight = setup(zero=3, engine="zero", gpus=8, micro_batch=1, accumulation=1)
+    assert not [change for change in changes(eight) if change.setting.startswith("gpu.count")]
+    assert [change for change in changes(replace(eight, accumulation=2)) if change.setting == "gpu.count=16"]

@@ -219,6 +219,8 @@ def test_where_dollars_are_the_goal_the_page_says_what_they_buy() -> None:
     tree = Tree(html(whole))
     assert "What it buys" in tree.text and "8.1B" in tree.text
     assert "Cost against time" not in tree.text
+    whole["chosen"]["bill"]["tokens"] = figure(7.3e9, "tokens", "what the dollars pay for")
+    assert "for 7.3B tokens" in Tree(html(whole)).text
 
 
 def test_the_batch_table_is_a_heat_map_with_its_numbers(page: Tree) -> None:
@@ -291,11 +293,12 @@ def test_a_refused_plan_says_what_it_needs_and_what_would_make_it_fit() -> None:
     change = {"what": "recompute activations", "setting": "train.checkpointing=full", "costs": "33% time", "fits": True}
     refused = memory(24.9, 0.71, "refused")
     whole = changed("chosen", gpus=1, gpu="rtx4090", verdict="refused", memory=refused, speed=None, bill=None)
-    whole["chosen"]["changes"] = [change | {"saves": 30e9}]
+    whole["chosen"]["changes"] = [change | {"saves": 30e9, "flags": "--checkpointing full", "host": 250e9}]
     tree = Tree(html(whole))
     assert "nanochat d24 does not fit on 1× RTX 4090" in tree.text
     assert "Each GPU would need 46.6 GB and has 24.9 GB." in tree.text
     assert "train.checkpointing=full" in tree.text and "30.0 GB" in tree.text
+    assert "--checkpointing full" in tree.text and "250 GB of each machine's RAM" in tree.text
 
 
 def test_a_total_without_terms_is_a_bar_too() -> None:

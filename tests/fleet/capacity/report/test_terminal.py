@@ -16,11 +16,14 @@ from fleet.capacity.advice.batches import batches
 from fleet.capacity.figure import Figure
 from fleet.capacity.finish.goal import Goal
 from fleet.capacity.finish.habits import Habits
+from fleet.capacity.memory.memory import memory
 from fleet.capacity.plan import Plan, plan
+from fleet.capacity.report.amounts import large
 from fleet.capacity.report.document import document
+from fleet.capacity.report.flags import flags
 from fleet.capacity.report.html import html
 from fleet.capacity.report.terminal import show
-from fleet.capacity.report.terminal_memory import flags, terms
+from fleet.capacity.report.terminal_memory import enough, terms
 from fleet.capacity.report.terminal_rows import bar, gb
 from fleet.capacity.workload import Workload
 from profiles.gpus import gpu
@@ -101,14 +104,56 @@ def test_a_plan_that_does_not_fit_says_what_to_change_and_how_to_plan_that():
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("train.micro_batch=4", "plan it with --device-batch-size 4"),
-        ("parallel.offload=both parallel.zero=3", "plan it with --offload both --zero 3"),
-        ("train.loss_chunk=2048", "plan it with --set train.loss_chunk=2048"),
+        ("train.micro_batch=4", "--device-batch-size 4"),
+        ("gpu.count=16", "--gpu-count 16"),
+        ("parallel.offload=both parallel.zero=3", "--offload both --zero 3"),
+        ("train.loss_chunk=2048", "--set train.loss_chunk=2048"),
         ("", ""),
     ],
 )
 def test_each_setting_has_the_flags_that_plan_it(setting: str, told: str):
     assert flags(setting) == told
+
+
+def test_a_change_that_moves_it_into_ram_says_how_much_and_whether_that_is_there():
+    answer = made("llama-3-8b", zero=0)
+    text = words(printed(answer))
+    offloading = [change for change in answer.chosen.changes if "offload" in change.setting]
+    assert offloading
+    for change in offloading:
+        after = memory(change.setup)
+        assert after.host > answer.chosen.settled.memory.host
+        assert f"{gb(after.host)} GB of each machine's RAM" in text
+
+
+@pytest.mark.parametrize(
+    ("high", "host", "told"),
+    [(60e9, 100e9, "then it fits"), (60e9, 300e9, "then the GPU suffices"), (90e9, 1e9, "not")],
+)
+def test_a_change_that_lacks_only_ram_is_told_apart_from_one_that_is_too_little(high: float, host: float, told: str):
+    held = replace(made().chosen.settled.memory, total=60e9, capacity=80e9, high=high, host=host, host_capacity=200e9)
+    assert enough(held)[0].startswith(told)
+
+
+def test_what_to_train_with_is_all_that_the_plan_assumed_of_the_trainer():
+    setup = made().chosen.settled.setup
+    told = words(printed(made())).partition("train with")[2].partition("(")[0].split()
+    assert told[0].startswith("precision.name=")
+    assert {f"train.batch={setup.step_tokens // setup.length}", f"model.context={setup.length}"} <= set(told)
+    assert {f"train.micro_batch={setup.micro_batch}", "train.compile=true"} <= set(told)
+
+
+@pytest.mark.parametrize(("batch", "told"), [(1, "1 sequence of"), (8, "8 sequences of")])
+def test_one_sequence_is_not_many(batch: int, told: str):
+    work = Workload(models.model("mpt-125m"), 2048, batch)
+    answer = plan(work, Goal(tokens=1e9), [(gpu("l4"), 1)], lambda gpu, count: None, Habits())
+    assert told in words(printed(answer))
+
+
+def test_what_hours_buy_is_in_the_first_line():
+    answer = made(goal=Goal(hours=10))
+    assert f"buys {large(answer.chosen.bill.tokens.value)} tokens" in printed(answer, 120).splitlines()[0]
+    assert "buys" not in printed(made(), 120).splitlines()[0]
 
 
 def test_what_hours_buy_is_told_with_its_range():

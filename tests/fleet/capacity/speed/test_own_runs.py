@@ -34,7 +34,7 @@ def run_of(setup, factor=1.0, source="runs/first, 2026-11-02", **other):
         "zero": setup.zero,
         "offload": setup.offload,
         "checkpointing": setup.checkpointing,
-        "tokens_per_second_per_gpu": speed(setup).per_gpu.value * factor,
+        "tokens_per_second_per_gpu": speed(setup).formula * factor,
         "peak_bytes": None,
         "source": source,
     }
