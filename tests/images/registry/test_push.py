@@ -237,4 +237,5 @@ def test_two_processes_do_not_send_a_blob_twice(tmp_path: Path) -> None:
         both = [subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) for _ in range(2)]
         assert [process.wait(120) for process in both] == [0, 0]
         config = len(SmallImage([noise(4 * MB, 71)]).config)
-        assert 4 * MB <= fake.body_bytes() <= 4 * MB + 2 * config
+        # Give or take one chunk, which a slow machine may send again; twice would be four more.
+        assert 4 * MB <= fake.body_bytes() <= 5 * MB + 2 * config
