@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fleet.capacity.setup import Adapter
 from fleet.capacity.shape import Shape
 
 
@@ -68,6 +69,15 @@ def flops_per_token(shape: Shape, length: int) -> Flops:
     attention = 12 * shape.query_width * shape.attended(length)
     causal = round(12 * shape.query_width * shape.attended_causally(length))
     return Flops(6 * counts.matrices, 6 * shape.vocab * shape.width, attention, causal, 6 * counts.total + attention)
+
+
+def adapter_parameters(shape: Shape, adapter: Adapter) -> int:
+    """Of the low-rank matrices: rank * (inputs + outputs) for every product they are on."""
+    h, q, k, f = shape.width, shape.query_width, shape.key_width, shape.ffn
+    each = {"q": h + q, "k": h + k, "v": h + k, "o": q + h, "mlp": (3 if shape.gated else 2) * (h + f)}
+    blocks = sum(size for name, size in each.items() if name in adapter.targets)
+    head = shape.width + shape.vocab if "head" in adapter.targets else 0
+    return adapter.rank * (shape.layers * blocks + head)
 
 
 def _attention(shape: Shape) -> int:

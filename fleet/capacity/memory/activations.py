@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.capacity.memory.engines import Engine
-from fleet.capacity.memory.widths import eight_bits, element
 from fleet.capacity.setup import Setup
 from fleet.capacity.shape import Shape
+from fleet.capacity.widths import eight_bits, element
 
 Kept = dict[str, float]
 ANY_WIDTH = ("log-sum-exp", "norm inputs")  # counted in the width they have

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from math import hypot
 
-from fleet.capacity.memory.widths import eight_bits, wide
 from fleet.capacity.setup import Setup
+from fleet.capacity.widths import eight_bits, wide
 
 OWN = ("ddp", "zero")  # the trainer's engines, counted tensor by tensor in tests
 

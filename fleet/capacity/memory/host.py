@@ -6,8 +6,8 @@ from fleet.capacity.memory.constants import HOST_RAM, HOST_RAM_GEFORCE
 from fleet.capacity.memory.doubt import OWN
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.states import ranks
-from fleet.capacity.memory.widths import wide
 from fleet.capacity.setup import Setup
+from fleet.capacity.widths import wide
 from profiles.gpus import Gpu
 
 PINNED = 1.5  # DeepSpeed pins and keeps buffers: its own estimator's factor (runtime/zero/stage3.py)

@@ -6,8 +6,8 @@ from fleet.capacity.memory.activations import norm_input
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
-from fleet.capacity.memory.widths import element, wide
 from fleet.capacity.setup import Setup
+from fleet.capacity.widths import element, wide
 
 LOGIT_BYTES = 64 * 2**20  # trainer/model/loss.py: of fp32 logits in an automatic chunk
 GPU_TOKENS = 2048  # ... but at least so many tokens on a GPU

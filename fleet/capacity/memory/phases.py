@@ -6,8 +6,8 @@ from fleet.capacity.memory import activations, logits, rest, states
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
-from fleet.capacity.memory.widths import element
 from fleet.capacity.setup import Setup
+from fleet.capacity.widths import element
 
 LOSS = "loss (end of forward, start of backward)"
 BACKWARD = "backward of the last layers (all activations still there)"

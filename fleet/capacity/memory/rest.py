@@ -6,8 +6,8 @@ from fleet.capacity.memory.constants import CONTEXT, NCCL, WORKSPACE
 from fleet.capacity.memory.engines import Engine
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
-from fleet.capacity.memory.widths import element, wide
 from fleet.capacity.setup import Setup
+from fleet.capacity.widths import element, wide
 
 BUCKET = 50 * 2**20  # parallel.bucket_mb, the trainer's default
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from fleet.capacity.count import adapter_parameters
 from fleet.capacity.memory.engines import Engine, moments
 from fleet.capacity.memory.stage import Stage
 from fleet.capacity.memory.term import Term
-from fleet.capacity.memory.widths import eight_bits, wide
-from fleet.capacity.setup import Adapter, Setup
-from fleet.capacity.shape import Shape
+from fleet.capacity.setup import Setup
+from fleet.capacity.widths import eight_bits, wide
 
 
 def ranks(setup: Setup) -> int:
@@ -18,15 +18,6 @@ def ranks(setup: Setup) -> int:
 def divisor(setup: Setup, stage: int) -> int:
     """By what something that is cut from ZeRO stage `stage` on is divided."""
     return ranks(setup) if setup.zero >= stage else 1
-
-
-def adapter_parameters(shape: Shape, adapter: Adapter) -> int:
-    """Of the low-rank matrices: rank * (inputs + outputs) for every product they are on."""
-    h, q, k, f = shape.width, shape.query_width, shape.key_width, shape.ffn
-    each = {"q": h + q, "k": h + k, "v": h + k, "o": q + h, "mlp": (3 if shape.gated else 2) * (h + f)}
-    blocks = sum(size for name, size in each.items() if name in adapter.targets)
-    head = shape.width + shape.vocab if "head" in adapter.targets else 0
-    return adapter.rank * (shape.layers * blocks + head)
 
 
 def weights(setup: Setup, engine: Engine, stage: Stage) -> Term:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fleet.capacity.count import count, flops_per_token
 from fleet.capacity.shape import Shape
-from fleet.capacity.speed.hardware import eight_bits
+from fleet.capacity.widths import eight_bits
 from profiles.errors import WrongInput
 from profiles.gpus import Gpu
 

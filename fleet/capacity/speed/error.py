@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, hypot
 
 from fleet.capacity.setup import Setup
-from fleet.capacity.speed.hardware import eight_bits
+from fleet.capacity.widths import eight_bits
 
 MEASURED = ("a100-40-sxm", "a100-80-sxm", "h100-sxm", "h100-96-sxm", "h200-sxm")
 KNOWN = ((8, 0), (9, 0))  # architectures of which some GPU was measured

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
+from fleet.capacity.widths import eight_bits
 from profiles.gpus import Gpu
 
 AMPERE_WATTS = 400 / 312  # watts per TFLOP/s of bf16 peak of the GPUs that the constants were fitted on: A100 SXM ...
@@ -23,11 +24,6 @@ def sustained(gpu: Gpu, constants: Constants, precision: str = "bf16") -> float:
     if eight_bits(precision):
         rate *= constants.product8 / constants.power * (constants.rowwise if precision == "fp8-rowwise" else 1.0)
     return rate
-
-
-def eight_bits(precision: str) -> bool:
-    """Products of the blocks in 8 bits or fewer; all else stays bf16."""
-    return precision.startswith(("fp8", "mxfp8", "nvfp4"))
 
 
 def wide(precision: str) -> str:

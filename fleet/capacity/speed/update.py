@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.capacity.count import count
+from fleet.capacity.count import adapter_parameters, count
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
 from fleet.capacity.speed.exchange import held
@@ -20,24 +20,8 @@ LAUNCH = {False: 8e-6, True: 5e-6}  # seconds of each on the processor
 
 def trained(setup: Setup) -> float:
     """Parameters whose optimizer state this GPU updates."""
-    parameters = adapter_parameters(setup) if setup.adapter else held(setup)
+    parameters = adapter_parameters(setup.shape, setup.adapter) if setup.adapter else held(setup)
     return parameters / (setup.data_parallel if setup.zero else 1)
-
-
-def adapter_parameters(setup: Setup) -> float:
-    """Of the low-rank matrices, roughly: rank x (inputs + outputs) of every target."""
-    assert setup.adapter is not None
-    shape = setup.shape
-    sides = {
-        "q": shape.width + shape.query_width,
-        "k": shape.width + shape.key_width,
-        "v": shape.width + shape.key_width,
-        "o": shape.query_width + shape.width,
-        "mlp": (3 if shape.gated else 2) * (shape.width + shape.ffn),
-    }
-    blocks = shape.layers * sum(sides.get(target, 0) for target in setup.adapter.targets)
-    head = shape.width + shape.vocab if "head" in setup.adapter.targets else 0
-    return float(setup.adapter.rank * (blocks + head))
 
 
 def update(setup: Setup, constants: Constants) -> float:

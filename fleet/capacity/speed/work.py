@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fleet.capacity.setup import Setup
 from fleet.capacity.speed.constants import Constants
 from fleet.capacity.speed.error import OWN
-from fleet.capacity.speed.hardware import attention_rate, eight_bits, sustained, wide
+from fleet.capacity.speed.hardware import attention_rate, sustained, wide
+from fleet.capacity.widths import eight_bits
 
 TILE = 128 * 256  # results of a product that one multiprocessor computes at a time
 BLOCK = 128  # queries and keys of one attention tile
