@@ -107,6 +107,35 @@ def test_every_room_of_the_trainer_stands_in_the_rule():
     assert there == set(TRAINER)
 
 
+# The rooms of the planner, each with those it may import; count, shape, setup and what else lies beside them is every
+# room's, but for choose and plan, which bring the rooms together.
+PLANNER = {
+    "memory": set(),
+    "speed": set(),
+    "finish": {"speed"},
+    "advice": {"memory", "speed"},
+    "report": {"advice", "finish", "memory", "speed", "plan"},
+}
+
+
+@pytest.mark.parametrize("room", PLANNER)
+def test_inside_the_planner_arrows_point_downwards_too(room: str):
+    above = {*PLANNER, "choose", "plan"} - {room} - PLANNER[room]
+    wrong = {}
+    for path in (ROOT / "fleet/capacity" / room).rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        found = {name.split(".")[2] for name in modules if name.startswith("fleet.capacity.")} & above
+        if found:
+            wrong[path.name] = sorted(found)
+    assert wrong == {}
+
+
+def test_every_room_of_the_planner_stands_in_the_rule():
+    there = {path.name for path in (ROOT / "fleet/capacity").iterdir() if (path / "__init__.py").is_file()}
+    assert there == set(PLANNER)
+
+
 def test_files_stay_small():
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
