@@ -19,8 +19,10 @@ SHAPES = [
 @pytest.fixture(scope="module")
 def transformers(tmp_path_factory):
     """transformers, which must not look for a network."""
+    constants = pytest.importorskip("huggingface_hub.constants")  # it reads the variable once, when it is imported
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
         yield pytest.importorskip("transformers")
 
 
