@@ -28,11 +28,11 @@ def lint() -> None:
 def test(fast: bool, pattern: str) -> None:
     """Lint, then pytest, whose own summary ends the output."""
     lint()
-    # by file, so that what a file's tests share is made once
-    options = ["--fast", "--numprocesses=auto", "--dist=loadfile"] if fast else []
+    # by group (tests/conftest.py), so that what tests share is made once, and in their order: the longest group first
+    options = ["--numprocesses=auto", "--dist=loadgroup", "--no-loadscope-reorder"]
+    options += ["--fast"] if fast else []
     options += ["-k", pattern] if pattern else []
-    if fast:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core already
     python = str(BIN / "python")  # as argv[0] too: from it Python finds out that it is the venv's
     os.execv(python, [python, "-m", "pytest", *options])
 

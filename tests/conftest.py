@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from images.builders.image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+ENGINE = "engine"
 
 
 # No example has a time limit: these machines are shared, and a slow one is no failure.
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: group_of(item) != ENGINE)  # the longest first; the rest fills in beside it
+
+
+def group_of(item: pytest.Item) -> str:
+    """What one worker runs as a whole: the tests around the one engine and the one built image, else a file's."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return ENGINE if fixtures & {"docker_host", "cpu_bench"} else item.nodeid.partition("::")[0]
 
 
 def program(name: str) -> str:
@@ -112,11 +122,13 @@ def docker_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from tests.sim.dockerd import running_dockerd
 
     program("dockerd")
-    with running_dockerd(tmp_path_factory.mktemp("engine")) as address:
+    folder = tmp_path_factory.mktemp("engine")
+    with running_dockerd(folder) as address:
         before = os.environ.get("DOCKER_HOST")
         os.environ["DOCKER_HOST"] = address
         yield address
         os.environ.pop("DOCKER_HOST") if before is None else os.environ.update(DOCKER_HOST=before)
+    shutil.rmtree(folder, ignore_errors=True)  # gigabytes, even where a test failed
 
 
 @dataclass(frozen=True)
