@@ -74,7 +74,7 @@ def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str], di
         # one price without a GPU's name is that of the machine that was named, not of every card there is
         meant = [*typed.own, machines.wanted[0].key] if machines.wanted else [one.key for one, _ in machines.others]
         return Market(lambda gpu, count: typed.price(gpu) if gpu in meant else None)
-    from fleet.offers.keys import keys
+    from fleet.wire.keys import keys
 
     found = keys(os.environ, Path.home())
     if not found:

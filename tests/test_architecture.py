@@ -136,6 +136,38 @@ def test_every_room_of_the_planner_stands_in_the_rule():
     assert there == set(PLANNER)
 
 
+# The rooms of the fleet; the clock beside them is every room's. A simulator that knew a client would agree with it.
+FLEET: dict[str, set[str]] = {
+    "capacity": set(),
+    "wire": set(),
+    "offers": {"capacity", "wire"},
+    "providers": {"offers", "wire"},
+    "ledger": {"providers", "offers"},
+    "launch": {"ledger", "providers", "offers", "wire"},
+    "deploy": {"launch", "ledger", "providers", "offers", "capacity", "wire"},
+    "simulators": set(),
+}
+
+
+@pytest.mark.parametrize("room", FLEET)
+def test_inside_the_fleet_arrows_point_downwards_too(room: str):
+    wrong = {}
+    for path in (ROOT / "fleet" / room).rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        found = {name.split(".")[1] for name in modules if name.startswith("fleet.")} & (
+            set(FLEET) - FLEET[room] - {room}
+        )
+        if found:
+            wrong[path.name] = sorted(found)
+    assert wrong == {}
+
+
+def test_every_room_of_the_fleet_stands_in_the_rule():
+    there = {path.name for path in (ROOT / "fleet").iterdir() if (path / "__init__.py").is_file()}
+    assert there == set(FLEET)
+
+
 def test_files_stay_small():
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from fleet.offers import hyperbolic, runpod, vast
-from fleet.offers.failed import KeyRefused, key_step
-from fleet.offers.keys import Key
 from fleet.offers.offer import Found, Offer, Question, Skipped, told
-from fleet.offers.transport import Transport
+from fleet.wire.failed import KeyRefused, key_step
+from fleet.wire.keys import Key
+from fleet.wire.line import Line
 from profiles.errors import StokerError, WrongInput
 from profiles.nearest import nearest
 
-PROVIDERS: dict[str, Callable[[Transport, Question, str], Found]] = {
+PROVIDERS: dict[str, Callable[[Line, Question, str], Found]] = {
     runpod.PROVIDER: runpod.offers,
     vast.PROVIDER: vast.offers,
     hyperbolic.PROVIDER: hyperbolic.offers,
@@ -110,7 +110,7 @@ def asked(provider: str, key: Key | None, question: Question, seen: str, deadlin
     try:
         if key is None and provider not in WITHOUT_KEY:
             raise KeyRefused(provider, "no key", key_step(provider))
-        with Transport(provider, key.value if key else "", deadline) as line:
+        with Line(provider, key.value if key else "", deadline) as line:
             return PROVIDERS[provider](line, question, seen)
     except StokerError as failed:
         return "; ".join(filter(None, (failed.what, failed.next_step)))

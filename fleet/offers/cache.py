@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fleet.offers import fields
 from fleet.offers.offer import Found, Question, Skipped, from_json
+from fleet.wire import fields
 from profiles.errors import WrongInput
 
 NAME = "offers.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fleet.offers import cache
 from fleet.offers.ask import DEADLINE, Answer, ask
-from fleet.offers.keys import Key
 from fleet.offers.offer import ON_DEMAND, Found, Offer, Question
+from fleet.wire.keys import Key
 
 MAX_AGE = timedelta(minutes=10)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.offers import fields
-from fleet.offers.failed import ProviderFailed
 from fleet.offers.offer import ON_DEMAND, Found, Offer, Question, sane
-from fleet.offers.transport import Transport
+from fleet.wire import fields
+from fleet.wire.failed import ProviderFailed
+from fleet.wire.line import Line
 from profiles import gpus
 
 PROVIDER = "hyperbolic"
@@ -18,7 +18,7 @@ LIST_WITHOUT_KEY = "/v2/alpha/on-demand/rental-options"  # the same list (provid
 ORDERED_BY = ("gpuType", "region", "gpuCount", "machineType", "connectionType")
 
 
-def offers(line: Transport, question: Question, seen: str) -> Found:
+def offers(line: Line, question: Question, seen: str) -> Found:
     """The one request; it works without a key too. Raises ProviderFailed."""
     return parse(line.get(LIST if line.key else LIST_WITHOUT_KEY), question, seen)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fleet.capacity.finish.disk import MONTH_HOURS
-from fleet.offers import fields as read
+from fleet.wire import fields as read
 from profiles import gpus
 
 ON_DEMAND, INTERRUPTIBLE, SPOT = "on-demand", "interruptible", "spot"

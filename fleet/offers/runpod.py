@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fleet.offers import fields
-from fleet.offers.failed import ProviderFailed
 from fleet.offers.offer import ON_DEMAND, Found, Offer, Question, sane
-from fleet.offers.transport import Transport
+from fleet.wire import fields
+from fleet.wire.failed import ProviderFailed
+from fleet.wire.line import Line
 from profiles import gpus
 
 PROVIDER = "runpod"
@@ -19,7 +19,7 @@ LEVELS = {"LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
 GONE = "NONE"
 
 
-def offers(line: Transport, question: Question, seen: str) -> Found:
+def offers(line: Line, question: Question, seen: str) -> Found:
     """One request for each count and cloud: stock is told only for the count that was asked about.
 
     Raises ProviderFailed.

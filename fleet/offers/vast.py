@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from fleet.capacity.finish.disk import MONTH_HOURS
-from fleet.offers import fields
-from fleet.offers.failed import ProviderFailed
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Found, Offer, Question, sane
-from fleet.offers.transport import Transport
+from fleet.wire import fields
+from fleet.wire.failed import ProviderFailed
+from fleet.wire.line import Line
 from profiles import gpus
 
 PROVIDER = "vast"
@@ -23,7 +23,7 @@ TYPES = {ON_DEMAND: "on-demand", INTERRUPTIBLE: "bid"}
 PRICED = {ON_DEMAND: "dph_total", INTERRUPTIBLE: "min_bid"}
 
 
-def offers(line: Transport, question: Question, seen: str) -> Found:
+def offers(line: Line, question: Question, seen: str) -> Found:
     """All offers for the question. A cut answer is read on from its last price. Raises ProviderFailed."""
     found = Found()
     names = vast_names(question, found)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fleet.offers import hyperbolic
-from fleet.offers.failed import ProviderFailed
 from fleet.offers.offer import Question, told
+from fleet.wire.failed import ProviderFailed
 from tests.fleet.offers.market import hyperbolic_row
 
 SEEN = "2026-11-21T14:02:00+00:00"

@@ -8,8 +8,9 @@ import math
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from fleet.offers import fields, hyperbolic, runpod, vast
+from fleet.offers import hyperbolic, runpod, vast
 from fleet.offers.offer import KINDS, Found, Question, from_json, told
+from fleet.wire import fields
 from profiles import gpus
 from tests.fleet.offers.market import hyperbolic_row, runpod_row, vast_row
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fleet.offers import vast
-from fleet.offers.failed import KeyRefused, ProviderFailed, Throttled
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Question, told
+from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled
 from tests.fleet.offers.market import VastStock, reply, vast_row
 
 SEEN = "2026-11-21T14:02:00+00:00"

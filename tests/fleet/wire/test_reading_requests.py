@@ -7,9 +7,9 @@ from email.utils import formatdate
 
 import pytest
 
-from fleet.offers import transport
-from fleet.offers.failed import KeyRefused, ProviderFailed, Throttled
-from fleet.offers.transport import Transport, base, retry_after
+from fleet.wire import line as wire_line
+from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled
+from fleet.wire.line import Line, base, retry_after
 from profiles.errors import OutsideFailed, WrongInput
 from tests.fleet.offers.market import KEY, Market, Reply, reply
 
@@ -73,7 +73,7 @@ def test_a_server_error_is_asked_again_and_then_told(line, hyperbolic):
     failed = failure(line)
     assert "502 trouble" in failed.what
     assert (failed.status, failed.code) == (502, "X")
-    assert len(hyperbolic.seen) == 2 + transport.TRIES
+    assert len(hyperbolic.seen) == 2 + wire_line.TRIES
 
 
 def test_a_request_that_is_wrong_is_not_repeated(line, hyperbolic):
@@ -119,7 +119,7 @@ def test_nobody_there_is_told_without_the_address_of_a_secret(line, hyperbolic, 
 
 
 def test_an_answer_without_end_is_refused(line, hyperbolic, monkeypatch):
-    monkeypatch.setattr(transport, "LARGEST", 1 << 20)
+    monkeypatch.setattr(wire_line, "LARGEST", 1 << 20)
     hyperbolic.script = [Reply(200, b" " * (2 << 20))] * 9
     assert "more than 1 MiB" in failure(line).what
 
@@ -141,7 +141,7 @@ def test_a_proxy_does_not_see_what_goes_to_this_machine(line, hyperbolic, market
 
 
 def test_a_key_is_in_no_repr():
-    assert KEY not in repr(Transport("vast", KEY))
+    assert KEY not in repr(Line("vast", KEY))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fleet.offers.keys import Key
-from fleet.offers.transport import Transport
+from fleet.wire.keys import Key
+from fleet.wire.line import Line
 from tests.fleet.offers import market
 from tests.fleet.offers.market import KEY, Market, VastStock
 
@@ -32,12 +32,12 @@ def markets(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Market]]:
 
 
 @pytest.fixture
-def line(markets: dict[str, Market]) -> Callable[..., Transport]:
+def line(markets: dict[str, Market]) -> Callable[..., Line]:
     """A transport to one of them that does not really wait; its pauses are in `slept`."""
 
-    def make(provider: str, key: str = KEY, deadline: float = 10.0) -> Transport:
+    def make(provider: str, key: str = KEY, deadline: float = 10.0) -> Line:
         slept: list[float] = []
-        made = Transport(provider, key, deadline, sleep=slept.append)
+        made = Line(provider, key, deadline, sleep=slept.append)
         make.slept = slept  # type: ignore[attr-defined]
         return made
 

@@ -1,6 +1,6 @@
-"""Reading requests to one provider: HTTPS, bounded in time and size, repeated only because they change nothing.
+"""The line to one provider: HTTPS, bounded in time and size, repeated only where a repetition changes nothing.
 
-A create must never go through here (providers.md 0.1): there is no method for one.
+`get`, `search` and `change` are repeated; `create` is sent once and tells every way it can end (providers.md 0.1).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fleet.offers.failed import KEY_NAMES, KeyRefused, ProviderFailed, Throttled, key_step, words
+from fleet.wire.failed import KEY_NAMES, KeyRefused, NeverSent, ProviderFailed, Throttled, key_step, words
 from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ BASES = {
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIES = 4
 CONNECT, SILENCE = 5.0, 15.0  # seconds to connect, and without a byte
+CREATING = 120.0  # seconds for a create: the official Vast client's own (providers.md 0.1)
 LARGEST = 32 << 20  # bytes of an answer
 ERROR_BODY = 16 << 10
 AGAIN = frozenset({408, 429, 500, 502, 503, 504, 520, 522, 524})
@@ -57,9 +58,24 @@ def base(provider: str, environ: Mapping[str, str] | None = None) -> str:
     return url
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How a create ended. status: 0 when no answer came back, so that nobody knows; value: None when the body is no
+    JSON; code, words: the provider's own, without the key; after: seconds that a 429 asks to wait; sent: False when the
+    request surely never left, because there was nobody to send it to."""
+
+    status: int
+    value: Any = None
+    code: str = ""
+    words: str = ""
+    after: float | None = None
+    sent: bool = True
+
+
 @dataclass(slots=True)
-class Transport:
-    """One provider, its key ("": none is sent) and the time there is. deadline: seconds from now for everything.
+class Line:
+    """One provider, its key ("": none is sent) and the time there is. deadline: seconds from now for everything; None:
+    each call has `patience` seconds of its own.
 
     Raises ProviderFailed (KeyRefused, Throttled) with a next step. Redirects are never followed: no provider is known
     to send any (providers.md 1.3, 2.1), and the key would go along.
@@ -67,18 +83,20 @@ class Transport:
 
     provider: str
     key: str = field(default="", repr=False)
-    deadline: float = 20.0
+    deadline: float | None = 20.0
     base: str = ""
     pause: float = 0.5  # seconds before the first repetition, doubled each time
     sleep: Callable[[float], None] = time.sleep
+    patience: float = 60.0
+    pace: Callable[[str, str], None] | None = None  # called with method and path before each request: waits its turn
     _end: float = field(init=False, repr=False)
     _session: requests.Session | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self.base = self.base or base(self.provider)
-        self._end = time.monotonic() + self.deadline
+        self._end = time.monotonic() + (self.patience if self.deadline is None else self.deadline)
 
-    def __enter__(self) -> Transport:
+    def __enter__(self) -> Line:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,14 +111,77 @@ class Transport:
         """The JSON that a POST answers which only reads (Vast's offers)."""
         return self._asked("POST", path, json=dict(body))
 
+    def change(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
+        """What a request answers that may safely be repeated: ending, stopping, replacing. None for an empty answer.
+
+        Raises ProviderFailed with the status; 404 is for the caller to judge.
+        """
+        return self._asked(method, path, params=dict(query or {}), **({} if body is None else {"json": body}))
+
+    def create(self, method: str, path: str, body: Any, patience: float = CREATING) -> Answered:
+        """Sends a request that bills or piles up, exactly once. Never raises for what the other side does.
+
+        patience: seconds to wait for the answer; an earlier end makes one machine two (providers.md 0.1).
+        """
+        self._turn(method, path)
+        self._end = time.monotonic() + patience
+        # On a connection of its own: one that was kept open may be dead, and then nobody knows whether this arrived.
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        try:
+            status, headers, content = self._sent(method, path, {"json": body}, silence=patience)
+        except NeverSent as nobody:
+            return Answered(0, words=nobody.what, sent=False)
+        except ProviderFailed as lost:
+            return Answered(0, words=lost.what)
+        code, message = words(content)
+        if self.key and (self.key in message + code):
+            code, message = "", ""  # it sent the key back
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            value = None
+        return Answered(status, value, code, message, retry_after(headers))
+
+    def lines(self, path: str, query: Mapping[str, str] | None = None, last: str = "") -> Iterator[str]:
+        """The lines of a stream that may never end (Server-Sent Events), until it is cut or silent for SILENCE seconds.
+
+        last: the id of the last event that was seen. Raises ProviderFailed when it does not start.
+        """
+        import requests
+
+        self._start()
+        self._turn("GET", path)
+        headers = {"User-Agent": AGENT, "Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+        try:
+            with self._opened().request(
+                "GET",
+                self.base + path,
+                headers=headers,
+                params=dict(query or {}),
+                proxies=self._proxies(),
+                auth=self._authorised,
+                timeout=(CONNECT, SILENCE),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                if not answer.ok:
+                    raise self._refusal(answer.status_code, answer.headers, self._content(answer))
+                yield from (line.decode("utf-8", "replace") for line in answer.iter_lines())
+        except requests.RequestException:
+            return  # cut, or nothing new: the caller asks again with `last`
+
     def left(self) -> float:
         """Seconds until the deadline."""
         return self._end - time.monotonic()
 
     def _asked(self, method: str, path: str, **more: Any) -> Any:
         """Tries again after an answer or a line that may be better next time, within the deadline."""
+        self._start()
         for attempt in range(1, TRIES + 1):
             try:
+                self._turn(method, path)
                 status, headers, content = self._sent(method, path, more)
             except ProviderFailed:
                 wait = self._backoff(attempt)
@@ -109,7 +190,7 @@ class Transport:
                 self.sleep(wait)
                 continue
             if 200 <= status < 300:
-                return self._json(content)
+                return self._json(content) if content.strip() or method == "GET" else None
             failure = self._refusal(status, headers, content)
             asked = retry_after(headers)
             wait = self._backoff(attempt) if asked is None else asked
@@ -121,22 +202,42 @@ class Transport:
     def _backoff(self, attempt: int) -> float:
         return self.pause * 2.0 ** (attempt - 1) * random.uniform(0.8, 1.2)
 
-    def _sent(self, method: str, path: str, more: dict[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """One request. Raises ProviderFailed when the line breaks, the time is over or the answer has no end."""
+    def _start(self) -> None:
+        if self.deadline is None:
+            self._end = time.monotonic() + self.patience
+
+    def _turn(self, method: str, path: str) -> None:
+        if self.pace is not None:
+            self.pace(method, path)
+
+    def _opened(self) -> requests.Session:
         import requests
+
+        if self._session is None:
+            self._session = requests.Session()
+        return self._session
+
+    def _proxies(self) -> dict[str, str] | None:
+        """No proxy on the way to this machine itself: it would see the key of plain http."""
+        return {"http": "", "https": ""} if urlsplit(self.base).hostname in LOOPBACK else None
+
+    def _sent(
+        self, method: str, path: str, more: dict[str, Any], silence: float = SILENCE
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """One request. Raises ProviderFailed when the line breaks, the time is over or the answer has no end, NeverSent
+        when there was nobody to connect to."""
+        import requests
+        from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
         if self.left() <= 0:
             raise self._late()
-        if self._session is None:
-            self._session = requests.Session()
-        timeout = (min(CONNECT, self.left()), min(SILENCE, self.left()))
-        near = urlsplit(self.base).hostname in LOOPBACK  # no proxy in between, which would see the key of plain http
+        timeout = (min(CONNECT, self.left()), min(silence, self.left()))
         try:
-            with self._session.request(
+            with self._opened().request(
                 method,
                 self.base + path,
                 headers={"User-Agent": AGENT, "Accept": "application/json"},
-                proxies={"http": "", "https": ""} if near else None,
+                proxies=self._proxies(),
                 auth=self._authorised,
                 timeout=timeout,
                 allow_redirects=False,
@@ -145,10 +246,14 @@ class Transport:
             ) as answer:
                 content = self._content(answer)
                 return answer.status_code, answer.headers, content
+        except requests.ConnectTimeout:
+            raise NeverSent(self.provider, "no connection in time", "check the network, then ask again") from None
         except requests.Timeout as late:
             raise self._late() from late
         except requests.RequestException as broken:  # its text may hold the whole URL: only its kind is told
-            raise ProviderFailed(
+            reason = getattr(broken.args[0] if broken.args else None, "reason", None)
+            kind = NeverSent if isinstance(reason, (NewConnectionError, ConnectTimeoutError)) else ProviderFailed
+            raise kind(
                 self.provider,
                 f"no connection to {urlsplit(self.base).netloc} ({type(broken).__name__})",
                 "check the network and the proxy settings, then ask again",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.offers.failed import words
-from fleet.offers.keys import keys
+from fleet.wire.failed import words
+from fleet.wire.keys import keys
 from profiles.errors import WrongInput
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.offers.failed import KEY_NAMES, key_step
+from fleet.wire.failed import KEY_NAMES, key_step
 from profiles.errors import WrongInput
 
 # Hyperbolic's MCP server calls it so (providers.md 3.2); ours wins when both are set.

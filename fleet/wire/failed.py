@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fleet.offers.fields import printable
+from fleet.wire.fields import printable
 from profiles.errors import OutsideFailed
 
 KEY_NAMES = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY", "hyperbolic": "HYPERBOLIC_API_KEY"}
@@ -30,6 +30,10 @@ class KeyRefused(ProviderFailed):
 
 class Throttled(ProviderFailed):
     """429, or a wait longer than there is time for."""
+
+
+class NeverSent(ProviderFailed):
+    """There was nobody to send it to: whatever it asked for surely did not happen."""
 
 
 def key_step(provider: str) -> str:

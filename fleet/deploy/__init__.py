@@ -1,0 +1,1 @@
+"""From an image and its plan to what is rented for it: needs, candidates, the container, the requests."""

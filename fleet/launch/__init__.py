@@ -1,0 +1,1 @@
+"""From a wish to one machine, exactly once, and back to none."""

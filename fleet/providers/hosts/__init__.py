@@ -1,0 +1,1 @@
+"""A bare machine over SSH: checked, made ready, and given a container to run."""
