@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.fleet_back_flags import RESUME, RESUME_HELP, Back
+from cli.fleet_flags import DEPLOY, DEPLOY_HELP, MANY, OFFERS, OFFERS_HELP, Asked
 from cli.plan_flags import HELP, REPEATED, SECTIONS, Flags
 from cli.program import task
 
@@ -333,6 +335,225 @@ def prune(
     work = bench(json)
     found = prune_store(work, 0 if all else days, dry_run)
     shown.pairs({**found, **(prune_engine(work, dry_run) if engine else {})}, json)
+
+
+PROVIDERS = "runpod, vast, hyperbolic, local; repeatable or a,b. None: all there is a key for."
+NAMED = "Name of the run, as `status` lists it."
+SURE = "Do not ask."
+
+
+@task("Fleet", iterable=MANY, help=OFFERS_HELP, sections=OFFERS)
+def offers(
+    c: Context,
+    provider: list[str],
+    gpu: list[str],
+    region: list[str],
+    set: list[str],
+    profile: str = "",
+    model_size: str = "",
+    depth: str = "",
+    device_batch_size: str = "",
+    steps: str = "",
+    tokens: str = "",
+    gpu_count: str = "",
+    any_gpu: bool = False,
+    max_price: str = "",
+    spot: bool = False,
+    min_reliability: str = "",
+    dropped: bool = False,
+    json: bool = False,
+) -> None:
+    """What can be rented now, by the dollars to finish, not by the hour."""
+    flags = {name: value for name, value in locals().items() if name != "c"}
+    from cli.fleet_deploy import offers as answer
+
+    answer(Asked(**flags), bench(json))
+
+
+@task("Fleet", iterable=(*MANY, "env"), help=DEPLOY_HELP, sections=DEPLOY)
+def deploy(
+    c: Context,
+    provider: list[str],
+    gpu: list[str],
+    region: list[str],
+    set: list[str],
+    env: list[str],
+    profile: str = "",
+    image: str = "",
+    model_size: str = "",
+    depth: str = "",
+    device_batch_size: str = "",
+    steps: str = "",
+    tokens: str = "",
+    gpu_count: str = "",
+    any_gpu: bool = False,
+    max_price: str = "",
+    budget: str = "",
+    hours: str = "",
+    idle_minutes: str = "",
+    spot: bool = False,
+    min_reliability: str = "",
+    name: str = "",
+    remote: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+    auto_launch: bool = False,
+    json: bool = False,
+) -> None:
+    """Rent the cheapest machine that will finish the run, and start it."""
+    flags = {name: value for name, value in locals().items() if name != "c"}
+    from cli.fleet_deploy import deploy as act
+
+    act(Asked(**flags), bench(json))
+
+
+@task(
+    "Fleet",
+    help={"ended": "Also runs that are over.", "quick": "Do not ask the machines for their last step.", "json": JSON},
+)
+def status(c: Context, ended: bool = False, quick: bool = False, json: bool = False) -> None:
+    """Every run at every provider: state, price, spent, left, step."""
+    from cli.fleet_runs import status as look
+
+    look(bench(json), ended, quick, json)
+
+
+@task("Fleet", iterable=["provider"], help={"provider": PROVIDERS, "json": JSON})
+def balance(c: Context, provider: list[str], json: bool = False) -> None:
+    """What is left to spend at each provider, and for how long."""
+    from cli.fleet_runs import balance as look
+
+    look(bench(json), provider, json)
+
+
+@task(
+    "Fleet",
+    positional=["run"],
+    help={"run": NAMED, "tail": "Newest lines to begin with.", "follow": "Go on as lines come."},
+)
+def logs(c: Context, run: str, tail: int = 100, follow: bool = False) -> None:
+    """What a run prints, from its machine."""
+    from cli.fleet_runs import logs as show
+
+    show(bench(False), run, tail, follow)
+
+
+@task("Fleet", positional=["run"], help={"run": NAMED, "command": "Run this there instead of a shell."})
+def ssh(c: Context, run: str, command: str = "") -> None:
+    """A shell on a run's machine."""
+    from cli.fleet_runs import ssh as connect
+
+    connect(bench(False), run, command)
+
+
+@task("Fleet", positional=["run"], help={"run": NAMED, "yes": SURE})
+def stop(c: Context, run: str, yes: bool = False) -> None:
+    """Stop a run's machine: it saves; its disk bills on."""
+    from cli.fleet_runs import stop as act
+
+    act(bench(False), run, yes)
+
+
+@task(
+    "Fleet",
+    positional=["run"],
+    instead={"run": "all"},
+    help={"run": NAMED, "all": "Every machine of every run.", "yes": SURE, "json": JSON},
+)
+def terminate(c: Context, run: str, all: bool = False, yes: bool = False, json: bool = False) -> None:
+    """End machines for good, and see that nothing bills any more."""
+    from cli.fleet_runs import terminate as act
+
+    act(bench(json), run, all, yes, json)
+
+
+@task(
+    "Fleet",
+    iterable=["provider", "adopt"],
+    help={
+        "provider": PROVIDERS,
+        "adopt": "Id or tag of a machine to take over. Repeatable.",
+        "dry-run": DRY,
+        "json": JSON,
+    },
+)
+def reconcile(c: Context, provider: list[str], adopt: list[str], dry_run: bool = False, json: bool = False) -> None:
+    """Make the ledger and the providers agree: orphans, ghosts, doubles."""
+    from cli.fleet_runs import reconcile as act
+
+    act(bench(json), provider, adopt, dry_run, json)
+
+
+@task(
+    "Fleet",
+    help={
+        "export": "json or csv.",
+        "what": "all (json only), runs, wishes, attempts, instances, segments, events, checkpoints, costs.",
+        "out": "File to write; none: standard output.",
+    },
+)
+def ledger(c: Context, export: str = "json", what: str = "all", out: str = "") -> None:
+    """What was asked for, what came, what it cost."""
+    from cli.fleet_runs import ledger as show
+
+    show(bench(True), export, what, out)
+
+
+@task("Fleet", positional=["run"], iterable=["provider", "set"], help=RESUME_HELP, sections=RESUME)
+def resume(
+    c: Context,
+    run: str,
+    provider: list[str],
+    set: list[str],
+    same: bool = False,
+    any: bool = False,
+    spot_then_on_demand: bool = False,
+    gpu_count: str = "",
+    max_price: str = "",
+    budget: str = "",
+    hours: str = "",
+    force: bool = False,
+    from_start: bool = False,
+    remote: str = "",
+    profile: str = "",
+    image: str = "",
+    model_size: str = "",
+    depth: str = "",
+    steps: str = "",
+    tokens: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Bring a run back after a loss, on the next machine that will do."""
+    flags = {name: value for name, value in locals().items() if name != "c"}
+    from cli.fleet_resume import resume as act
+
+    act(Back(**flags), bench(json))
+
+
+@task(
+    "Fleet",
+    iterable=["run"],
+    words="run",
+    help={
+        "run": "Only these, also without the flag: watch night. None: every run that is open.",
+        "resume": "Bring lost ones back, by their policy.",
+        "json": "One line of JSON per look, on standard output.",
+    },
+)
+def watch(c: Context, run: list[str], resume: bool = False, json: bool = False) -> None:
+    """Look at runs again and again; end what is done or at a limit."""
+    from cli.fleet_watch import watch as act
+
+    act(bench(json), run, resume, json)
+
+
+@task("Fleet", positional=["run"], help={"run": NAMED, "json": JSON})
+def report(c: Context, run: str, json: bool = False) -> None:
+    """The story of a run: machines, hours, dollars, checkpoints."""
+    from cli.fleet_watch import report as tell
+
+    tell(bench(json), run, json)
 
 
 RUN = "Run folder, as of `train --run`; left out, STOKER_RUN_DIR."

@@ -22,17 +22,25 @@ from invoke.parser.context import ParserContext
 from invoke.program import Program as InvokeProgram
 
 STOPPED = "\nstopped; the same command goes on where this one was"
-GROUPS = ("See", "Plan", "Images", "Check", "Checkpoints", "Develop")
+GROUPS = ("See", "Plan", "Images", "Check", "Fleet", "Checkpoints", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
 headings: dict[str, Mapping[str, Iterable[str]]] = {}  # headings of the flags of a task that has many
+unneeded: dict[str, Mapping[str, str]] = {}  # positional arguments that a flag stands for
+listed: dict[str, str] = {}  # flags that plain words behind a task stand for: `watch night day`
 
 
 def task(
-    group: str, sections: Mapping[str, Iterable[str]] | None = None, **options: Any
+    group: str,
+    sections: Mapping[str, Iterable[str]] | None = None,
+    instead: Mapping[str, str] | None = None,
+    words: str = "",
+    **options: Any,
 ) -> Callable[[Callable[..., Any]], invoke_tasks.Task[Any]]:
     """invoke.task, with a heading to be listed under and errors that end as the contract says.
 
-    sections: the task's flags by heading, for its help.
+    sections: the task's flags by heading, for its help; instead: a positional argument -> the flag that makes it
+    unneeded (Invoke knows none that may be left out); words: the repeatable flag that plain words behind it mean (of a
+    task whose other flags take no value).
     """
 
     def wrap(body: Callable[..., Any]) -> invoke_tasks.Task[Any]:
@@ -40,6 +48,8 @@ def task(
         made = cast("invoke_tasks.Task[Any]", invoke_tasks.task(guarded(body), auto_shortflags=False, **options))
         registry[made.name] = (group, body)
         headings[made.name] = sections or {}
+        unneeded[made.name] = instead or {}
+        listed[made.name] = words
         return made
 
     return wrap
@@ -177,9 +187,19 @@ def nearest(message: str, context: ParserContext | None = None) -> str:
 
 
 def help_first(argv: list[str]) -> list[str]:
-    """`TASK --help` as `--help TASK`: Invoke would ask for the task's arguments before it listens."""
+    """`TASK --help` as `--help TASK`: Invoke would ask for the task's arguments before it listens.
+
+    `terminate --all` as `terminate --all --run=`, for the same reason; `watch night` as `watch --run=night`.
+    """
     named = next((word for word in argv[1:] if word in registry), None)
-    return [argv[0], "--help", named] if named and {"--help", "-h"} & set(argv[1:]) else argv
+    if named is None:
+        return argv
+    if {"--help", "-h"} & set(argv[1:]):
+        return [argv[0], "--help", named]
+    if flag := listed[named]:
+        place = argv.index(named) + 1
+        argv = [*argv[:place], *(word if word.startswith("-") else f"--{flag}={word}" for word in argv[place:])]
+    return [*argv, *(f"--{name}=" for name, flag in unneeded[named].items() if f"--{flag}" in argv)]
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ PACKAGES = {
     "sshd": "openssh-server",
     "busybox": "busybox-static",
     "cc": "gcc",
+    "npm": "npm",
 }
 
 

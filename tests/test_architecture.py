@@ -144,7 +144,10 @@ FLEET: dict[str, set[str]] = {
     "providers": {"offers", "wire"},
     "ledger": {"providers", "offers"},
     "launch": {"ledger", "providers", "offers", "wire"},
-    "deploy": {"launch", "ledger", "providers", "offers", "capacity", "wire"},
+    "life": {"providers"},
+    "deploy": {"life", "launch", "ledger", "providers", "offers", "capacity", "wire"},
+    "watch": {"life", "launch", "ledger", "providers", "offers", "wire"},
+    "resume": {"life", "watch", "deploy", "launch", "ledger", "providers", "offers", "capacity", "wire"},
     "simulators": set(),
 }
 

@@ -60,6 +60,7 @@ def body(names: list[str], question: Question, kind: str, least: float = 0.0) ->
         "gpu_name": {"in": names},
         "num_gpus": {"in": list(question.counts)},
         "reliability": {"gte": question.min_reliability},
+        "direct_port_count": {"gte": 1},  # without one there is no shell but through Vast's proxy (2.8)
     }
     if least:
         filters[PRICED[kind]] = {"gte": least}

@@ -40,6 +40,19 @@ class Provider(Protocol):
     def launch(self, order: Order) -> Instance:
         """Sends one create, once. Raises NotCreated, CreatedAnyway, Unclear."""
 
+    def settle_in(self, instance: Instance, container: Container, tag: str) -> None:
+        """What has to be done on the machine before the container runs; nothing where the provider starts it.
+
+        The launcher calls it after the instance is RUNNING, with the container and tag of the order that made it, and
+        whoever takes over a launch calls it again. It may take minutes (install, pull). Idempotent: a container of
+        this tag that is there already is left alone. Returns: the container has been started (ready is asked
+        elsewhere). Raises OutsideFailed for what may pass (no shell yet, a lost connection, a registry that did not
+        answer): call it again until the stage's deadline. Raises CheckFailed (an old driver, other GPUs than ordered,
+        a disk too small) or Refused (the host key changed) when this machine will never do: end it, remember it as
+        bad, take the next offer. Raises WrongInput when no machine would do (a registry login that is refused, an
+        image that is not there): end it and stop.
+        """
+
     def shown(self, container: Container, order: Order) -> list[Shown]:
         """The exact requests that `ensure_template` and `launch` would send, secrets masked; asks nothing."""
 

@@ -56,6 +56,7 @@ class Instance:
     created: datetime | None = None
     started: datetime | None = None
     words: str = ""  # what it says of itself: pull progress, an error
+    gpu_busy: float | None = None  # 0..1, the busiest of its GPUs
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # only STOKER_RUN, STOKER_TAG, STOKER_REMOTE
 
 

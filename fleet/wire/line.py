@@ -65,7 +65,7 @@ class Answered:
     request surely never left, because there was nobody to send it to."""
 
     status: int
-    value: Any = None
+    value: Any = field(default=None, repr=False)  # Vast's holds a key of the instance
     code: str = ""
     words: str = ""
     after: float | None = None
@@ -144,16 +144,20 @@ class Line:
             value = None
         return Answered(status, value, code, message, retry_after(headers))
 
-    def lines(self, path: str, query: Mapping[str, str] | None = None, last: str = "") -> Iterator[str]:
-        """The lines of a stream that may never end (Server-Sent Events), until it is cut or silent for SILENCE seconds.
+    def lines(
+        self, path: str, query: Mapping[str, str] | None = None, last: str = "", silence: float = SILENCE
+    ) -> Iterator[str]:
+        """The lines of a stream that may never end (Server-Sent Events), until it is cut or silent for that long.
 
         last: the id of the last event that was seen. Raises ProviderFailed when it does not start.
         """
         import requests
+        from urllib3.exceptions import HTTPError
 
         self._start()
         self._turn("GET", path)
         headers = {"User-Agent": AGENT, "Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+        started = False
         try:
             with self._opened().request(
                 "GET",
@@ -162,14 +166,19 @@ class Line:
                 params=dict(query or {}),
                 proxies=self._proxies(),
                 auth=self._authorised,
-                timeout=(CONNECT, SILENCE),
+                timeout=(CONNECT, silence),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
                 if not answer.ok:
                     raise self._refusal(answer.status_code, answer.headers, self._content(answer))
-                yield from (line.decode("utf-8", "replace") for line in answer.iter_lines())
-        except requests.RequestException:
+                started = True
+                yield from whole_lines(answer)
+        except (requests.RequestException, HTTPError, OSError) as broken:
+            if not started:
+                raise ProviderFailed(
+                    self.provider, f"no stream ({type(broken).__name__})", "check the network, then ask again"
+                ) from None
             return  # cut, or nothing new: the caller asks again with `last`
 
     def left(self) -> float:
@@ -317,6 +326,22 @@ class Line:
             return Throttled(self.provider, what, step, status, code)
         step = "the provider has trouble; ask again later" if status >= 500 else "the request was not understood"
         return ProviderFailed(self.provider, what, step, status, code)
+
+
+def whole_lines(answer: requests.Response) -> Iterator[str]:
+    """The lines of an answer as they come, without their ends; one that is cut off in the middle is dropped.
+
+    Not by requests' own `iter_lines`: of a stream that is not sent in chunks it hands out nothing before 512 bytes are
+    there, and a silence before that loses them.
+    """
+    held = bytearray()
+    while piece := answer.raw.read1(16 << 10, decode_content=True):
+        held += piece
+        *lines, rest = held.split(b"\n")
+        held = bytearray(rest)
+        if len(held) > LARGEST:
+            return
+        yield from (line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HOME = Path(os.environ.get("STOKER_HOME_DIR", "/opt/stoker"))
@@ -61,8 +62,30 @@ def start(*names: str) -> int:
         told = container_environment()
     except ImportError:  # asked for help where no trainer is
         told = dict(os.environ)
-    lines({name: told[name] for name in names if told.get(name) and not os.environ.get(name)}, "export ")
+    found = {name: told[name] for name in names if told.get(name) and not os.environ.get(name)}
+    try:
+        found |= secrets(os.environ.get("STOKER_SECRETS") or told.get("STOKER_SECRETS") or "", {**told, **os.environ})
+    except ValueError:
+        print(
+            "STOKER_SECRETS is not NAME=OTHER,...", "give names of variables, no values", sep="\n  -> ", file=sys.stderr
+        )
+        return 2
+    lines(found, "export ")
     return 0
+
+
+def secrets(mapping: str, told: Mapping[str, str]) -> dict[str, str]:
+    """Variables that a provider's store could only give under other names. What is set stays. Raises ValueError."""
+    found = {}
+    for pair in filter(None, (pair.strip() for pair in mapping.split(","))):
+        named = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)=([A-Za-z_][A-Za-z0-9_]*)", pair)
+        if not named:
+            raise ValueError(mapping)
+        if not told.get(named[2]) and not told.get(named[1]):
+            print(f"WARNING: {named[1]} was to come from {named[2]}, which is not set", file=sys.stderr)
+        elif not told.get(named[1]):
+            found[named[1]] = told[named[2]]
+    return found
 
 
 def shown() -> int:

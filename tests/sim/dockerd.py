@@ -61,6 +61,15 @@ def serve(folder: Path, program: str | None, bridge: str) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 engine.kill()
                 engine.wait(10)
+            unmount(folder)
+
+
+def unmount(folder: Path) -> None:
+    """Takes down what an engine leaves mounted in its folders (the host's network namespace, after `--network host`;
+    containers, after SIGKILL), so that they can be removed."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for point in sorted((point for point in points if point.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False)
 
 
 @contextmanager

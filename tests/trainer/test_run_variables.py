@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.trainer.baked import PROGRAMS, SCRIPTS, SOURCED, Image
+from tests.trainer.baked import PROGRAMS, PYTHON, SCRIPTS, SOURCED, Image
 from trainer.metrics import log
 
 SECRETS = {
@@ -35,7 +35,14 @@ NOT_OURS = {
     "LC_ALL",
     "PR_SET_PDEATHSIG",
 }
-MOVED = {"STOKER_HOME_DIR", "STOKER_STATE_DIR", "STOKER_PROFILE_D", "STOKER_SSHD", "STOKER_SSHD_DIR"}
+MOVED = {
+    "STOKER_INIT_ENVIRON",
+    "STOKER_HOME_DIR",
+    "STOKER_STATE_DIR",
+    "STOKER_PROFILE_D",
+    "STOKER_SSHD",
+    "STOKER_SSHD_DIR",
+}
 
 
 @pytest.fixture
@@ -61,9 +68,13 @@ class TestHelp:
             used |= set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", code))
         used -= MOVED | NOT_OURS
         shown = set(re.findall(r"(?m)^  ([A-Z][A-Z0-9_]+) +now ", image.run("run", "--help").stdout))
+        read = "".join((SCRIPTS / f"{name}.py").read_text() for name in PYTHON)
+        beside = {name for name in shown if f'"{name}"' in read}
         passed_on = {"GOOGLE_APPLICATION_CREDENTIALS", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", *SECRETS}
         assert used <= shown
-        assert shown - used <= passed_on, "read by the trainer and its libraries alone"
+        assert shown - used - beside <= passed_on, "read by the trainer and its libraries alone"
+        of_the_keeper = set(re.findall(r'"(STOKER_[A-Z_]+)"', (SCRIPTS / "keeper.py").read_text()))
+        assert of_the_keeper - MOVED <= shown
 
     def test_it_shows_the_default_and_what_is_set_now(self, image):
         said = image.run("run", "--help", SAVE_EVERY="77", STOKER_GRACE="").stdout

@@ -1,1 +1,1 @@
-"""A bare machine over SSH: checked, made ready, and given a container to run."""
+"""A bare machine over SSH: checked, made ready, and given a container to run (providers.md 3.8)."""

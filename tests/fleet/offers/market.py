@@ -163,7 +163,18 @@ def runpod_catalogue(seen: Seen) -> Reply:
 # --- Vast.ai: POST /api/v0/bundles/ -----------------------------------------------------------------------------------
 
 VAST_FILTERS = {
-    *("verified", "rentable", "rented", "external", "gpu_name", "num_gpus", "reliability", "dph_total", "min_bid"),
+    *(
+        "verified",
+        "rentable",
+        "rented",
+        "external",
+        "gpu_name",
+        "num_gpus",
+        "reliability",
+        "dph_total",
+        "min_bid",
+        "direct_port_count",
+    ),
     *("geolocation", "gpu_ram", "cuda_max_good", "duration", "machine_id", "disk_space"),
 }
 VAST_OPERATORS = {"eq", "neq", "gt", "lt", "gte", "lte", "in", "notin"}

@@ -1,0 +1,106 @@
+"""From flags to the offers that will do: profile, training, needs, providers; what `offers` and `deploy` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.fleet_asked import gpus_of, wishes_of
+from cli.fleet_flags import Asked
+from profiles.errors import WrongInput
+
+if TYPE_CHECKING:
+    from fleet.clock import Clock
+    from fleet.deploy.bench import Workbench
+    from fleet.deploy.image import Chosen
+    from fleet.deploy.market import Market
+    from fleet.deploy.needs import Needs
+    from fleet.deploy.training import Training
+    from fleet.deploy.wishes import Wishes
+    from fleet.providers.provider import Provider
+    from profiles.schema import Profile
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for. profile None: a machine by its GPUs alone; training None: on the processor, or not known."""
+
+    wishes: Wishes
+    needs: Needs
+    profile: Profile | None
+    training: Training | None
+    notes: tuple[str, ...] = ()
+
+
+def wanted_of(asked: Asked, work: Workbench, profile: Profile | None, image: Chosen | None) -> Wanted:
+    """The flags over a profile, with the size of the real image where there is one. Raises WrongInput, Refused."""
+    from fleet.deploy.needs import Needs, needs_of
+
+    wishes = wishes_of(asked, work.settings, os.environ)
+    named, count = gpus_of(asked)
+    if profile is None:
+        needs = Needs(named, count or 1, disk_gb=0 if image is None else gigabytes(image.unpacked))
+        return Wanted(wishes, needs, None, None)
+    if profile.gpu is None:
+        disk = image.unpacked + ROOM if image else ROOM
+        return Wanted(wishes, needs_of(profile, counts=count, named=named, disk_bytes=disk), profile, None)
+    from cli.fleet_training import training_of
+
+    training, notes = training_of(asked, profile, work.store.root, count or profile.gpu.count)
+    if image is not None:
+        training = training.with_image(image.size, image.unpacked)
+    needs = needs_of(profile, counts=count, named=named, any_gpu=wishes.any_gpu, disk_bytes=training.disk_bytes())
+    return Wanted(wishes, needs, profile, training, tuple(notes))
+
+
+ROOM = 10e9  # bytes for data, checkpoints and logs of a run that nobody plans: one on a processor
+
+
+def gigabytes(size: float) -> int:
+    """Whole GB, upwards."""
+    return int(-(-size // 1e9))
+
+
+def profile_of(asked: Asked, work: Workbench, image: Chosen | None = None, *, built: bool = False) -> Profile | None:
+    """The profile: as named, of the image, of stoker.yaml or STOKER_PROFILE, else of the image built last.
+
+    built: an image is needed, so its absence is an error; else None. Raises WrongInput.
+    """
+    from fleet.deploy.image import newest
+    from profiles.load import load
+
+    if name := asked.profile:
+        return load(name)
+    if image is not None and image.profile:
+        return load(image.profile)
+    if name := work.settings.get("profile", ""):
+        return load(name)
+    try:
+        return load(str(newest(work)["plan"]["profile"]))
+    except WrongInput:
+        if built or not asked.gpu:
+            raise
+        return None
+
+
+def providers_of(wishes: Wishes, work: Workbench, clock: Clock, environ: Mapping[str, str]) -> dict[str, Provider]:
+    """Clients of those that are asked. Raises WrongInput without a key, telling where to get one."""
+    from fleet.deploy.opening import chosen, opened
+
+    return opened(chosen(wishes.providers, environ, Path.home()), work.store.root, environ, clock)
+
+
+def market_of(
+    wanted: Wanted, providers: Mapping[str, Provider], clock: Clock, bad: Mapping[str, set[str]] | None = None
+) -> Market:
+    """The offers of now."""
+    from fleet.deploy.market import market
+    from fleet.deploy.training import Weigher
+
+    weigher = Weigher(wanted.training) if wanted.training is not None else None
+    if weigher is not None:  # a batch that these GPUs cannot share is a wrong wish, not a lack of offers
+        weigher.settled(wanted.needs.gpus[0], wanted.needs.count)
+    return market(providers, wanted.needs, wanted.wishes, weigher, clock, bad)

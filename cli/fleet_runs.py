@@ -1,0 +1,233 @@
+"""`status`, `balance`, `logs`, `ssh`, `stop`, `terminate`, `reconcile`, `ledger`: what is there, and ending it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli import fleet_show, show
+from profiles.errors import OutsideFailed, Refused, WrongInput
+
+if TYPE_CHECKING:
+    from fleet.clock import Clock
+    from fleet.deploy.bench import Workbench
+    from fleet.ledger.ledger import Ledger
+    from fleet.providers.provider import Provider
+
+
+@contextmanager
+def fleet(work: Workbench) -> Iterator[tuple[Ledger, Clock]]:
+    """The ledger and the time. A ledger that had to be begun anew is told loudly."""
+    from fleet.clock import open_clock
+    from fleet.ledger.opening import open_ledger
+
+    clock = open_clock()
+    with open_ledger(work.store.root, clock) as ledger:
+        if ledger.moved:
+            fleet_show.warn([f"{ledger.moved}; ./inv reconcile finds the machines again"], "warning")
+        yield ledger, clock
+
+
+def clients(work: Workbench, clock: Clock, names: Iterable[str]) -> dict[str, Provider]:
+    """Clients of these providers, each once. Raises WrongInput."""
+    from fleet.deploy.opening import opened
+
+    return opened(dict.fromkeys(names), work.store.root, os.environ, clock)
+
+
+def keyed(texts: Iterable[str] = ()) -> tuple[str, ...]:
+    """The named providers, else all there is a key for. Raises KeyRefused, WrongInput for an unknown one."""
+    from fleet.deploy.opening import chosen, named
+    from fleet.wire.keys import keys
+
+    names = named(texts)
+    if names:
+        return chosen(names, os.environ, Path.home())
+    return tuple(keys(os.environ, Path.home()))
+
+
+def status(work: Workbench, ended: bool, quick: bool, json: bool) -> None:
+    """All providers at once."""
+    from fleet.deploy.ending import providers_of
+    from fleet.deploy.status import status as look
+
+    with fleet(work) as (ledger, clock):
+        names = (*keyed(), *sorted(providers_of(ledger)))
+        found = look(ledger, clients(work, clock, names), clock, ended=ended, output=not quick)
+    if json:
+        return show.document({"format": 1, **found.to_json()})
+    return fleet_show.status(found)
+
+
+def balance(work: Workbench, providers: list[str], json: bool) -> None:
+    """What is left everywhere; exit 3 when nobody answers."""
+    from fleet.clock import open_clock
+    from fleet.deploy.balances import balances
+    from fleet.deploy.opening import chosen, named
+
+    names = chosen(named(providers), os.environ, Path.home())
+    rows = balances(clients(work, open_clock(), names))
+    if json:
+        show.document({"format": 1, "balances": rows})
+    else:
+        show.table([{**row, "usd": row["usd"] or "not told"} for row in rows], False)
+    if all(row["failed"] for row in rows):
+        raise OutsideFailed(rows[0]["words"].partition("; ")[0], rows[0]["words"].partition("; ")[2])
+
+
+def logs(work: Workbench, run: str, tail: int, follow: bool) -> None:
+    """Lines of a run's machine, as they come."""
+    from fleet.deploy.ending import the_machine
+
+    if tail < 1:
+        raise WrongInput(f"--tail {tail} shows nothing", "--tail 100")
+    with fleet(work) as (ledger, clock):
+        one = the_machine(ledger, run)
+        provider = clients(work, clock, [one.provider])[one.provider]
+    for line in provider.logs(one.id, tail, follow):
+        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
+
+
+def printable(line: str) -> str:
+    """A line of a container that cannot steer the terminal; tabs stay."""
+    return "".join(letter for letter in line.rstrip("\r\n") if letter.isprintable() or letter == "\t")
+
+
+def ssh(work: Workbench, run: str, words: str) -> None:
+    """A shell on the machine of a run, by the ssh program; its host key is pinned at first use in .stoker."""
+    import subprocess
+
+    from fleet.deploy.ending import the_machine
+    from fleet.deploy.shells import command, environment, own_key
+
+    with fleet(work) as (ledger, clock):
+        one = the_machine(ledger, run)
+        provider = clients(work, clock, [one.provider])[one.provider]
+    place = provider.ssh(one.id)
+    if place is None:
+        raise OutsideFailed(f"{one.provider} {one.id} has no shell yet", "try again in a minute")
+    line = command(place, work.store.root, one.provider, one.id, words, own_key())
+    code = subprocess.call(line, env=environment())
+    if code == 255:
+        raise OutsideFailed(f"no SSH connection to {place.host}:{place.port}", "is your key in ~/.ssh, or in an agent?")
+    if code:
+        from invoke.exceptions import Exit
+
+        raise Exit("", code)
+
+
+def stop(work: Workbench, run: str, yes: bool) -> None:
+    """Stops a run's machine; the run saves and ends, and the disk bills on."""
+    from fleet.deploy.ending import the_machine
+
+    with fleet(work) as (ledger, clock):
+        one = the_machine(ledger, run)
+        provider = clients(work, clock, [one.provider])[one.provider]
+        agreed(f"stop {one.provider} {one.id}? its disk bills on until it is terminated", yes)
+        with ledger.hold(one.run):
+            provider.stop(one.id)
+            ledger.tell(one.run, "stopped", "stopped by the user; its disk bills on", one.id)
+    print(f"{one.run}: {one.provider} {one.id} is stopped; its disk bills on")
+    print(f"  end      ./inv terminate {one.run}")
+
+
+def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> None:
+    """Ends the machines of a run or of all, and sees that nothing bills. Raises OutsideFailed when one is left."""
+    from fleet.deploy.ending import providers_of, refuse_left
+    from fleet.deploy.ending import terminate as end_all
+
+    if bool(run) == every:
+        raise WrongInput("which machines?", "./inv terminate RUN, or --all")
+    with fleet(work) as (ledger, clock):
+        if run:
+            ledger.run(run)
+        live = ledger.live(run)
+        runs = [run] if run else sorted({*(one.run for one in live if one.run), *open_runs(ledger)})
+        found = clients(work, clock, {*keyed(), *providers_of(ledger, run)})
+        if live:
+            told = ", ".join(f"{one.run}: {one.provider} {one.id}" for one in live)
+            agreed(f"end {told}? what is on it is lost", yes)
+        rows = end_all(ledger, runs, found, clock)
+    if json:
+        show.document({"format": 1, "ended": [row.to_json() for row in rows]})
+    elif not rows:
+        print("nothing to end")
+    for row in rows if not json else ():
+        print(f"{row.run}: {f'{row.provider} {row.id}: ' if row.id else ''}{row.words}")
+    refuse_left(rows)
+
+
+def open_runs(ledger: Ledger) -> list[str]:
+    """Names of runs that may come back."""
+    from fleet.ledger.values import OPEN
+
+    return [run.name for run in ledger.runs() if run.state == OPEN]
+
+
+def agreed(question: str, yes: bool) -> None:
+    """A yes from a person, or --yes. Raises Refused."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} nobody is here to say yes", "--yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    try:
+        said = input()
+    except EOFError:
+        said = ""
+    if said.strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was done", "answer y, or --yes")
+
+
+def reconcile(work: Workbench, providers: list[str], adopt: list[str], dry_run: bool, json: bool) -> None:
+    """Makes the ledger and the providers agree. Exit 3 when a provider did not answer or something is left."""
+    from fleet.deploy.ending import providers_of
+    from fleet.launch.reconcile import reconcile as act
+
+    with fleet(work) as (ledger, clock):
+        found = clients(work, clock, {*keyed(providers), *(() if providers else providers_of(ledger))})
+        if not found:
+            keyed_or_told()
+        rows = act(ledger, found, clock, adopt=tuple(adopt), dry_run=dry_run)
+    plain: list[dict[str, Any]] = [
+        {"what": row.kind, "provider": row.provider, "id": row.id, "tag": row.tag, "run": row.run, "done": row.done,
+         "words": row.words}
+        for row in rows
+    ]  # fmt: skip
+    if json:
+        show.document({"format": 1, "dry_run": dry_run, "rows": plain})
+    elif not plain:
+        print("the ledger and the providers agree")
+    else:
+        show.table(plain, False)
+    left = [row for row in rows if not row.done]
+    if left and not dry_run:
+        raise OutsideFailed(f"{len(left)} of {len(rows)} are not settled: {left[0].words}", "./inv reconcile again")
+
+
+def keyed_or_told() -> None:
+    """Raises WrongInput: no key of any provider, with where to get one."""
+    from fleet.deploy.opening import chosen
+
+    chosen((), os.environ, Path.home())
+
+
+def ledger(work: Workbench, export: str, what: str, out: str) -> None:
+    """What the ledger holds, as JSON or CSV, on standard output or in a file."""
+    if export not in ("json", "csv"):
+        raise WrongInput(f"--export {export} is no form", "--export json, or --export csv")
+    with fleet(work) as (book, _):
+        text = book.export(what, export)
+    if not out:
+        return show.text(text)
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as failed:
+        raise OutsideFailed(f"cannot write {out}: {failed.strerror}", "name another file") from None
+    return print(f"wrote {out}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Vast.ai: containers on hosts' slices, on demand or by bid (providers.md 2)."""

@@ -1,0 +1,143 @@
+"""The bodies that Vast is sent, out of templates/providers/vast: a template (providers.md 2.3), a create (2.5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleet.offers.offer import INTERRUPTIBLE
+from fleet.providers.outcomes import Because, NotCreated
+from fleet.providers.values import Container, Login, Order
+from profiles.errors import WrongInput
+
+FOLDER = Path(__file__).parents[3] / "templates" / "providers" / "vast"
+LEAST_DISK = 8  # GB; fixed for life
+MOST_ENV = 32768  # characters in all; what holds per entry is only presumed (2.5)
+MOST_ARGS = 4096
+MASK = "***"
+# Differs from attempt to attempt, or from user to user: of the create alone, so that a template stays the same.
+OWN = frozenset({"STOKER_TAG", "STOKER_PRICE", "STOKER_DOLLARS", "PUBLIC_KEY"})
+# What needs no quoting in a docker flag string: how Vast splits it is not told.
+PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*")
+PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp))?")
+
+
+def rendered(name: str, values: Mapping[str, object]) -> dict[str, Any]:
+    """A body: the template with every value as JSON, read as JSON again."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
+    body: dict[str, Any] = json.loads(made.get_template(name).render(values))
+    return body
+
+
+def template(container: Container) -> dict[str, Any]:
+    """What is kept at Vast: image, ports, plain variables, disk and the CUDA constraint; no login, and no secret.
+
+    Not the command: the create gives it as `args`, and which of that and a template's `args_str` wins is not told.
+    """
+    flags = [flag for port in container.ports for flag in ("-p", mapped(port).removeprefix("-p "))]
+    for name, value in sorted(container.env.items()):
+        if name not in OWN and name not in container.secrets and PLAIN.fullmatch(value):
+            flags += ["-e", f"{name}={value}"]
+    values = {
+        "name": container.name,
+        "image": container.image,
+        "flags": " ".join(flags),
+        "filters": {"cuda_max_good": {"gte": cuda(container.cuda)}} if container.cuda else {},
+        "disk_gb": disk_gb(container),
+        "desc": "",
+    }
+    digest = hashlib.sha256(json.dumps(rendered("template.json.j2", values), sort_keys=True).encode()).hexdigest()
+    return rendered("template.json.j2", {**values, "desc": f"Stoker {digest[:16]}"})
+
+
+def create(order: Order, key: str, kept: Mapping[str, str], price: float | None) -> dict[str, Any]:
+    """One create. It names everything itself, so that a template changed in between changes nothing (2.5: the request
+    wins).
+
+    key: hash of the template, "" for none; kept: secret -> its name in the account's store, the others go in plain;
+    price: the bid, None for on demand.
+    """
+    container = order.container
+    env = {**container.env, "STOKER_TAG": order.tag}
+    env |= {name: value for name, value in container.secrets.items() if name not in kept}
+    if kept:
+        env["STOKER_SECRETS"] = ",".join(f"{name}={stored}" for name, stored in sorted(kept.items()))
+    if sum(len(name) + len(value) for name, value in env.items()) > MOST_ENV:
+        raise WrongInput(f"vast takes {MOST_ENV} characters of environment, and this run has more", "shorten it")
+    if sum(map(len, container.command)) > MOST_ARGS:
+        raise WrongInput(f"vast takes a command of {MOST_ARGS} characters", "put it into the image")
+    env |= {mapped(port): "1" for port in container.ports}
+    values = {
+        "image": container.image,
+        "template": key or None,
+        "tag": order.tag,
+        "disk_gb": disk_gb(container),
+        "command": list(container.command),
+        "env": env,
+        "price": price,
+        "login": None if container.login is None else login(container.login),
+        "volume": volume(container),
+        "mount": container.mount,
+        "cancel_unavail": order.offer.kind != INTERRUPTIBLE,
+    }
+    return rendered("create.json.j2", values)
+
+
+def masked(body: Mapping[str, Any], container: Container) -> dict[str, Any]:
+    """A create as it may be shown: the values of secrets and the registry's password are not in it."""
+    shown = {**body, "env": {name: MASK if name in container.secrets else value for name, value in body["env"].items()}}
+    if "image_login" in body and container.login is not None:
+        shown["image_login"] = f"-u {container.login.user} -p {MASK} {container.login.registry}"
+    return shown
+
+
+def mapped(port: str) -> str:
+    """ "22/tcp" as the docker flag that opens it. Raises WrongInput."""
+    found = PORT.fullmatch(port)
+    if not found:
+        raise WrongInput(f"`{port}` is no port", 'write it like "22/tcp"')
+    number, kind = found.groups()
+    return f"-p {number}:{number}{'/udp' if kind == 'udp' else ''}"
+
+
+def disk_gb(container: Container) -> int:
+    """All of it on the container's own disk: there is no volume that outlives its machine (2.10)."""
+    return max(LEAST_DISK, container.disk_gb + container.volume_gb)
+
+
+def cuda(version: str) -> float:
+    """ "12.9" or "12.9.1" as the number that offers are told with. Raises WrongInput."""
+    found = re.match(r"\d{1,2}\.\d{1,2}(?=\.|$)", version)
+    if not found:
+        raise WrongInput(f"`{version}` is no CUDA version", "write it like 12.9")
+    return float(found[0])
+
+
+def roomy(order: Order) -> None:
+    """Raises NotCreated for an offer without the disk: Vast would refuse it as a mistake in the request."""
+    wanted, most = disk_gb(order.container), order.offer.disk_gb
+    if most is not None and wanted > most:
+        what = f"vast: offer {order.offer.id} has {most:.0f} GB of disk, and {wanted} are wanted"
+        raise NotCreated(Because.CAPACITY, what, "take the next offer")
+
+
+def volume(container: Container) -> int | None:
+    """An existing volume's number. Raises WrongInput."""
+    if container.volume and not container.volume.isdigit():
+        raise WrongInput(f"`{container.volume}` is no volume of vast", "its volumes have numbers as ids")
+    return int(container.volume) if container.volume else None
+
+
+def login(given: Login) -> str:
+    """The registry login as one string; no word may hold white space (2.5). Raises WrongInput."""
+    if any(not word or re.search(r"\s", word) for word in (given.user, given.password, given.registry)):
+        raise WrongInput(
+            "vast takes no registry login with white space in it", "make an access token for the registry, and use that"
+        )
+    return f"-u {given.user} -p {given.password} {given.registry}"

@@ -1,0 +1,79 @@
+"""Where a run may go on now: the offers of now, by its needs, its policy and what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from fleet.clock import Clock
+from fleet.deploy.candidates import Priced, cap, shortlist
+from fleet.deploy.market import market
+from fleet.deploy.needs import Needs, needs_of
+from fleet.deploy.wishes import Wishes
+from fleet.ledger.ledger import Ledger
+from fleet.ledger.values import Run
+from fleet.providers.provider import Provider
+from fleet.resume.policy import Loss, Policy, Where, allowed, takes_spot
+from profiles import gpus
+from profiles.errors import CheckFailed, StokerError, WrongInput
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """tried: in their order; usd_hour: the most that one of them may cost; failures: providers that did not answer."""
+
+    tried: tuple[Priced, ...]
+    usd_hour: Decimal
+    failures: Mapping[str, str]
+
+
+def places(
+    ledger: Ledger,
+    run: Run,
+    providers: Mapping[str, Provider],
+    policy: Policy,
+    losses: Sequence[Loss],
+    clock: Clock,
+    count: int | None = None,
+) -> Places:
+    """providers: those that may be rented from; losses: the last one is what "the same" means; count: GPUs of one
+    machine, None: as before.
+
+    Raises CheckFailed when nothing will do, with the tight constraint; OutsideFailed when no provider answers.
+    """
+    where = dict(providers)
+    if policy.where is Where.SAME and losses:
+        where = {name: one for name, one in providers.items() if name == losses[-1].provider}
+        if not where:
+            raise WrongInput(f"there is no key for {losses[-1].provider}, where it ran", "--any")
+    ceiling = policy.usd_hour if policy.usd_hour is not None else run.limits.usd_hour
+    wishes = Wishes(tuple(where), usd_hour=ceiling, spot=takes_spot(policy, losses))
+    bad = {name: {one.machine for one in ledger.bad_machines(name)} for name in where}
+    found = market(where, needs(run, count), wishes, None, clock, bad)
+    found.refuse_empty()
+    taken = {id(one) for one in allowed(policy, losses, [one.offer for one in found.ranked])}
+    ranked = [one for one in found.ranked if id(one.offer) in taken]
+    if not ranked:
+        raise CheckFailed(
+            f"{len(found.ranked)} offers would do, and the policy `{policy.where}` takes none of them", "--any"
+        )
+    most = cap(ranked, wishes)
+    return Places(tuple(shortlist(ranked, most)), most, found.failures)
+
+
+def needs(run: Run, count: int | None = None) -> Needs:
+    """What the run needs of a machine: by its profile when that is still here, else by what the ledger keeps."""
+    kept, box = run.plan.get("needs") or {}, run.plan.get("container") or {}
+    kinds = tuple(str(one) for one in kept.get("gpus") or ())
+    number = count or int(kept.get("count") or 0)
+    disk = int(kept.get("disk_gb") or box.get("disk_gb") or 0)
+    try:
+        from profiles.load import load
+
+        if not run.profile:
+            raise WrongInput("no profile is known")
+        return needs_of(load(run.profile), counts=number or None, named=kinds, disk_bytes=disk * 1e9)
+    except StokerError:
+        least = min((gpus.gpu(one).memory_mib for one in kinds), default=0)
+        return Needs(kinds, number, vram_mib=least, cuda=str(box.get("cuda") or ""), disk_gb=disk)

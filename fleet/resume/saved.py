@@ -1,0 +1,43 @@
+"""What there is to go on from: the checkpoints at a run's remote, as whoever can read the store tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fleet.ledger.values import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One checkpoint at a store. whole: its manifest is there, and every file of it with its size; its bytes are held
+    against their hashes on the machine that pulls it, before a step is made with them."""
+
+    step: int
+    url: str
+    whole: bool = True
+    why: str = ""
+
+
+# Those at a URL; [] when there are none. Raises OutsideFailed when the store does not answer. The fleet imports no
+# trainer, which knows the stores: the caller brings it.
+Stored = Callable[[str], Sequence[Saved]]
+
+
+def newest(found: Sequence[Saved]) -> Saved | None:
+    """The one that a machine would go on from."""
+    return max((one for one in found if one.whole), key=lambda one: one.step, default=None)
+
+
+def planned_steps(run: Run) -> int | None:
+    """The step at which the run ends, as it was told on its command line; None: nobody told."""
+    words = [str(word) for word in (run.plan.get("container") or {}).get("command", ())]
+    told = [after for flag, after in pairwise(words) if flag == "--steps"]
+    return int(told[-1]) if told and told[-1].isdigit() else None
+
+
+def last_step(run: Run, found: Sequence[Saved]) -> int | None:
+    """The step of the newest checkpoint when there is nothing left to train after it, else None."""
+    there, end = newest(found), planned_steps(run)
+    return there.step if there is not None and end is not None and there.step >= end else None

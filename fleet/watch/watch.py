@@ -1,0 +1,180 @@
+"""Watching: look, judge, act, wait. Ends what reached a limit, ends what is done, hands over what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from fleet.launch.end import end
+from fleet.launch.patience import Patience
+from fleet.ledger.values import DONE, ENDED, FAILED, OPEN, Run
+from fleet.life.heard import Heard
+from fleet.life.verdict import Life
+from fleet.providers.values import State
+from fleet.watch.watched import CLEAN_LISTS, Eyes, Watched, look
+from profiles.errors import StokerError, WrongInput
+
+OVER = {Life.DONE: DONE, Life.LIMITED: ENDED, Life.FAILED: FAILED}
+# A provider that does not answer holds up the others' limits for so long, and is asked again in the next round.
+ENDING = Patience(ending=75.0, appear=60.0)
+AT_WORK = (State.PENDING, State.STARTING, State.RUNNING, State.UNKNOWN)
+
+
+class Resumes(Protocol):
+    """Who brings lost runs back (fleet/watch/beside.py)."""
+
+    gave_up: dict[str, str]
+
+    def begin(self, run: str) -> None:
+        """Begins with it and comes back at once."""
+
+    def busy(self, run: str) -> bool:
+        """Whether it is under way."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """report: called with what each look found; trouble: with a line for what failed and is tried again; resumes: None:
+    a lost run is told, its machine is ended and the run left open; finished: of a run whose machine is gone, the step
+    at its remote when that is its last one, else None (it may have ended itself, before anybody heard why)."""
+
+    eyes: Eyes
+    report: Callable[[Watched], None]
+    trouble: Callable[[str], None]
+    resumes: Resumes | None = None
+    finished: Callable[[Run], int | None] = lambda run: None
+    heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)  # lost, and nobody here brings them back: run -> why
+    told: set[tuple[str, str]] = field(default_factory=set)
+
+
+def watch(watching: Watch, names: Sequence[str]) -> None:
+    """Looks at the runs until each of them is closed, or lost for good. Without `names`: all open runs, also those that
+    come meanwhile. Raises WrongInput for an unknown name."""
+    for name in names:
+        watching.eyes.ledger.run(name)
+    while runs := [run for run in watching.eyes.ledger.runs() if watched(watching, run, names)]:
+        for run in sorted(runs, key=lambda run: last_heard(watching, run)):
+            try:
+                act(watching, once(watching, run))
+            except StokerError as failed:  # it may still bill: the next look tries again, and the other runs go on
+                watching.trouble(f"{run.name}: {failed.what}")
+        watching.eyes.clock.sleep(watching.eyes.every.total_seconds())
+
+
+def last_heard(watching: Watch, run: Run) -> datetime:
+    """When its output was last asked for: whoever waits longest is first."""
+    asked = [heard.asked for (name, _), heard in watching.heard.items() if name == run.name and heard.asked is not None]
+    return max(asked, default=datetime.min.replace(tzinfo=UTC))
+
+
+def watched(watching: Watch, run: Run, names: Sequence[str]) -> bool:
+    """Whether `run` is one to look at. One that is lost for good is looked at while its machine may bill."""
+    if run.state != OPEN or (names and run.name not in names):
+        return False
+    return run.name not in watching.left or bool(watching.eyes.ledger.live(run.name))
+
+
+def once(watching: Watch, run: Run) -> Watched:
+    """One look at one run, reported."""
+    live = watching.eyes.ledger.live(run.name)
+    heard = watching.heard.setdefault((run.name, live[-1].id if live else ""), Heard())
+    found = look(watching.eyes, run, heard)
+    watching.report(found)
+    return found
+
+
+def act(watching: Watch, found: Watched) -> None:
+    """Ends, or hands over, as the verdict and the limits say. A limit outranks a loss: nothing is rented past it.
+
+    A run that another process launches for is left to it: it holds the limits itself (fleet/launch/arrive.py).
+    """
+    life = found.verdict.life
+    if found.holder:
+        return
+    if found.breaches:
+        words = "; ".join(breach.words for breach in found.breaches)
+        finish(watching, found, ENDED, f"limit reached: {words}")
+    elif life in OVER:
+        over(watching, found)
+    elif found.verdict.resumable:
+        lost(watching, found)
+
+
+def over(watching: Watch, found: Watched) -> None:
+    """The training has ended. What it still has to send is waited for: its script says when it has ended too; limits
+    hold meanwhile. What is on the machine alone stays there until a limit or the user ends it."""
+    if at_work(found) and found.heard.signs.exited is None:
+        return say(watching, found, f"{found.verdict.life}: {found.verdict.why}; waiting until everything is sent")
+    if only_copy(found):
+        return say(watching, found, f"{found.verdict.life}; its checkpoints are on the machine alone: it is kept")
+    return finish(watching, found, OVER[found.verdict.life], found.verdict.why)
+
+
+def lost(watching: Watch, found: Watched) -> None:
+    """Ends what is left of the lost machine (a stopped one bills its disk), or has the run brought back."""
+    name, why = found.run.name, found.verdict.why
+    if gone(found) and (step := watching.finished(found.run)) is not None:
+        return finish(watching, found, DONE, f"step {step}, its last one, is at the remote")
+    if name in watching.left or (watching.resumes is not None and watching.resumes.busy(name)):
+        return None
+    if only_copy(found):
+        watching.left[name] = f"{why}; its checkpoints are on that machine alone: it is kept"
+        return say(watching, found, watching.left[name])
+    if watching.resumes is None:
+        terminate(watching, found, why)
+        watching.eyes.ledger.tell(name, "lost", why, found.known.id if found.known else "")
+        watching.left[name] = why
+    elif name in watching.resumes.gave_up:
+        watching.left[name] = watching.resumes.gave_up[name]
+    else:
+        watching.resumes.begin(name)
+    return None
+
+
+def finish(watching: Watch, found: Watched, state: str, why: str) -> None:
+    """Ends the run's machines, then the run. Raises StillThere when one may still bill: the run stays open."""
+    with watching.eyes.ledger.hold(found.run.name):
+        terminate(watching, found, why)
+        watching.eyes.ledger.set_state(found.run.name, state, why)
+
+
+def terminate(watching: Watch, found: Watched, why: str) -> None:
+    """Ends the run's machines, until that is proven."""
+    eyes = watching.eyes
+    for known in eyes.ledger.live(found.run.name):
+        if known.provider not in eyes.providers:
+            raise WrongInput(f"{known.provider} {known.id} cannot be ended: there is no key for {known.provider} here")
+        end(eyes.ledger, eyes.providers[known.provider], known.id, why, eyes.clock, ENDING)
+
+
+def say(watching: Watch, found: Watched, words: str) -> None:
+    """A line, once for each machine."""
+    mark = (found.known.id if found.known else found.run.name, words)
+    if mark not in watching.told:
+        watching.told.add(mark)
+        watching.trouble(f"{found.run.name}: {words}")
+
+
+def at_work(found: Watched) -> bool:
+    """Whether its machine may still be doing something."""
+    return not gone(found) and found.known is not None and found.known.instance.state in AT_WORK
+
+
+def gone(found: Watched) -> bool:
+    """Whether it has no machine any more."""
+    return found.known is None or found.known.ended is not None or found.known.missed >= CLEAN_LISTS
+
+
+def only_copy(found: Watched) -> bool:
+    """Whether ending the machine would take all that the run has made."""
+    signs = found.heard.signs
+    made = signs.step is not None or signs.saved is not None or stopped(found)
+    return not found.run.remote and not gone(found) and bool(made)
+
+
+def stopped(found: Watched) -> bool:
+    """Whether its machine stands still with its disk; what is on it, nobody can hear."""
+    return found.known is not None and found.known.instance.state in (State.STOPPED, State.INTERRUPTED)

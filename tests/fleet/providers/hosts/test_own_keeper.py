@@ -1,0 +1,105 @@
+"""The keeper that a machine may be lent: it ends its own rental at its limit, with nobody else alive."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.providers.hosts import keeper
+from profiles.errors import WrongInput
+from tests.fleet.offers.market import KEY, Market, Reply, Seen, reply
+from tests.fleet.providers.hosts.rented_machine import Machine, stop_keeper
+
+pytestmark = pytest.mark.slow
+TERMINATE = "/v2/on-demand/virtual-machine-rentals/terminate"
+
+
+@pytest.fixture
+def office() -> Iterator[Market]:
+    def answer(seen: Seen) -> Reply:
+        return reply({"rentalId": seen.body["rentalId"]})
+
+    made = Market(lambda seen: None if seen.path == TERMINATE else "another path", answer)
+    yield made
+    made.close()
+    assert made.broken_rules == []
+
+
+def lend(machine: Machine, tmp: Path, office: Market, seconds: int, after: int = 900) -> None:
+    host = machine.host(tmp)
+    keeper.lend(host, host.look("stk-1").folder, KEY, office.url + TERMINATE, "48213", seconds, "stk-1", after)
+
+
+def asked(office: Market, machine: Machine, most: float = 60.0) -> Seen:
+    """The request that ends the rental, and the keeper's own end, after which no key is left."""
+    end = time.monotonic() + most
+    while not office.seen or (machine.memory / "keeper/key").exists():
+        assert time.monotonic() < end, (machine.memory / "keeper/log").read_text()
+        time.sleep(0.05)
+    return office.seen[-1]
+
+
+def test_it_ends_the_rental_at_the_limit_and_asks_until_it_is_ended(machine: Machine, tmp_path: Path, office: Market):
+    office.script = [Reply(500)]
+    lend(machine, tmp_path, office, seconds=0)
+    assert asked(office, machine).body == {"rentalId": 48213, "reason": "the machine's own limit"}
+    assert [seen.headers["authorization"] for seen in office.seen] == [f"Bearer {KEY}"] * 2
+
+
+def test_python_does_where_curl_is_missing(machine: Machine, tmp_path: Path, office: Market):
+    (machine.bin / "curl").unlink()
+    office.script = [Reply(503)]
+    lend(machine, tmp_path, office, seconds=0)
+    assert asked(office, machine).body["rentalId"] == 48213 and len(office.seen) == 2
+
+
+def test_it_ends_the_rental_some_time_after_the_container(machine: Machine, tmp_path: Path, office: Market):
+    folder = machine.state / "containers/stk-1"
+    folder.mkdir()
+    (folder / "state").write_text("exited|0|2026-01-01T00:00:00Z\n")
+    lend(machine, tmp_path, office, seconds=3600, after=0)
+    asked(office, machine)
+
+
+def test_a_container_that_runs_or_cannot_be_seen_has_not_ended(machine: Machine, tmp_path: Path, office: Market):
+    looks = machine.state / "calls"
+    lend(machine, tmp_path, office, seconds=3600, after=0)  # not there yet: it is still being pulled
+    try:
+        before = machine.told("calls").count("inspect")
+        end = time.monotonic() + 30
+        while machine.told("calls").count("inspect") <= before and time.monotonic() < end:
+            time.sleep(0.1)
+        assert looks.exists() and office.seen == []
+    finally:
+        stop_keeper(machine)
+
+
+def test_its_limit_does_not_move_and_the_key_is_for_root_only(machine: Machine, tmp_path: Path, office: Market):
+    lend(machine, tmp_path, office, seconds=3600)
+    try:
+        lend(machine, tmp_path, office, seconds=0)
+        key = machine.memory / "keeper/key"
+        assert key.read_text() == KEY and key.stat().st_mode & 0o077 == 0
+        shown = subprocess.run(["ps", "axeww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+        mine = [line for line in shown.splitlines() if str(machine.memory) in line and "keeper" in line]
+        assert mine and not any(KEY in line for line in mine)
+        threading.Event().wait(0.5)
+        assert office.seen == []
+    finally:
+        stop_keeper(machine)
+
+
+def test_the_nearer_limit_of_the_run_counts():
+    assert keeper.hours({"TRAINING_HOURS": "8"}, 1) == 8.25
+    assert keeper.hours({"TRAINING_HOURS": "8", "STOKER_DOLLARS": "20", "STOKER_PRICE": "2.5"}, 2) == 4.25
+
+
+@pytest.mark.parametrize("env", [{}, {"TRAINING_HOURS": "soon"}, {"STOKER_DOLLARS": "5"}, {"TRAINING_HOURS": "nan"}])
+def test_a_key_is_not_lent_without_a_limit(env: dict[str, str]):
+    with pytest.raises(WrongInput):
+        keeper.hours(env, 1)
