@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli import fleet_show, show
+from cli.fleet_agree import agreed
 from cli.fleet_asked import wishes_of
 from cli.fleet_flags import Asked
 from cli.fleet_market import market_of, profile_of, providers_of, wanted_of
-from profiles.errors import CheckFailed, Refused, WrongInput
+from cli.fleet_rehearsal import books, tell_rehearsal
+from cli.fleet_training import no_model
+from profiles.errors import CheckFailed, WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
@@ -28,6 +31,7 @@ def offers(asked: Asked, work: Workbench) -> None:
     from fleet.clock import open_clock
 
     clock = open_clock()
+    tell_rehearsal(work)
     profile = None if asked.gpu and not asked.profile and no_model(asked) else profile_of(asked, work)
     wanted = wanted_of(asked, work, profile, None)
     found = market_of(wanted, providers_of(wanted.wishes, work, clock, os.environ), clock)
@@ -42,21 +46,18 @@ def offers(asked: Asked, work: Workbench) -> None:
     found.refuse_empty()
 
 
-def no_model(asked: Asked) -> bool:
-    """Whether nothing is said of a training: a machine is looked for by its GPUs alone."""
-    return not any((asked.model_size, asked.depth, asked.device_batch_size, asked.set, asked.steps, asked.tokens))
-
-
 def deploy(asked: Asked, work: Workbench) -> None:
     """Rents a machine for the run and waits until it trains. Raises Refused without a yes."""
     from fleet.clock import open_clock
+    from fleet.deploy import skew
     from fleet.ledger.opening import open_ledger
 
     clock = open_clock()
+    tell_rehearsal(work)
     if asked.dry_run:
         made, providers = resolved(asked, work, clock, None)
         return dry(made, providers, clock, asked.json)
-    with open_ledger(work.store.root, clock) as ledger:
+    with open_ledger(books(work), clock) as ledger:
         fleet_show.warn([ledger.moved] if ledger.moved else [], "warning")
         if run := unfinished(asked, work, ledger):
             return went_on(run, asked, work, ledger, clock)
@@ -65,9 +66,10 @@ def deploy(asked: Asked, work: Workbench) -> None:
             show.pairs(fleet_show.deployment(made), False)
         fleet_show.warn(made.notes)
         fleet_show.warn(made.market.failures.values(), "warning")
+        skew.refuse(made.first.offer.provider, clock, os.environ)
         price = f"{made.first.usd_hour:.2f} USD/h"
         confirm(f"rent it for {price}?", f"this would rent a machine for {price}", asked)
-        return told(launch(made, ledger, providers, clock), made.to_json(), asked.json)
+        return told(launch(made, ledger, providers, clock), made.to_json(), asked.json, providers)
 
 
 def unfinished(asked: Asked, work: Workbench, ledger: Ledger) -> str:
@@ -96,7 +98,7 @@ def went_on(run: str, asked: Asked, work: Workbench, ledger: Ledger, clock: Cloc
     confirm(f"go on with `{run}`?", f"this would go on with `{run}`", asked)
     login = choose(work, named=kept.image).login if kept.plan["container"]["private"] else None
     done = go_on(ledger, kept, providers, secrets.found(os.environ), login, clock, say)
-    told(done, {"run": run, "image": kept.image, "profile": kept.profile}, asked.json)
+    told(done, {"run": run, "image": kept.image, "profile": kept.profile}, asked.json, providers)
 
 
 def resolved(
@@ -134,6 +136,7 @@ def resolved(
         public_key=public_key(os.environ, Path.home()),
         goal=goal_of(wanted.training),
         assumed=wanted.notes,
+        flags=wanted.flags,
     )
     return made, providers
 
@@ -165,18 +168,14 @@ def dry(made: Deployment, providers: Mapping[str, Provider], clock: Clock, json:
 
 def confirm(question: str, what: str, asked: Asked) -> None:
     """A yes from a person, or --yes. Raises Refused: nothing was created."""
-    if asked.yes or asked.auto_launch:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(f"{what}, and nobody is here to say yes", "--yes, or --dry-run")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    try:
-        said = input()
-    except EOFError:
-        said = ""
-    if said.strip().lower() not in ("y", "yes"):
-        raise Refused("not deployed: nothing was created", "--dry-run shows the requests")
+    agreed(
+        question,
+        asked.yes or asked.auto_launch,
+        alone=f"{what}, and",
+        flags="--yes, or --dry-run",
+        refused="not deployed: nothing was created",
+        step="--dry-run shows the requests",
+    )
 
 
 def launch(made: Deployment, ledger: Ledger, providers: Mapping[str, Provider], clock: Clock) -> Deployed:
@@ -196,7 +195,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def told(done: Deployed, made: Mapping[str, Any], json: bool) -> None:
+def told(done: Deployed, made: Mapping[str, Any], json: bool, providers: Mapping[str, Provider]) -> None:
     """What there is now and how to see, stop and resume it. Raises CheckFailed when it is not known to train."""
     one = done.instance
     price = "a price it does not tell" if one.usd_hour is None else f"{one.usd_hour:.2f} USD/h"
@@ -216,8 +215,9 @@ def told(done: Deployed, made: Mapping[str, Any], json: bool) -> None:
         )
     else:
         state = f"trains: step {done.signs.step}" if not done.waiting else f"is not known to train: {done.waiting}"
-        print(f"{done.run} {state}; {one.provider} {one.id}, {price}")
-        print(f"  see      ./inv status; ./inv logs {done.run} --follow; ./inv ssh {done.run}")
+        shell = "" if "ssh" in providers[one.provider].lacks else f"; ./inv ssh {done.run}"
+        print(f"{done.run} {state}; {one.provider} {fleet_show.brief(one.id)}, {price}")
+        print(f"  see      ./inv status; ./inv logs {done.run} --follow{shell}")
         print(f"  end      ./inv terminate {done.run}")
         print(f"  go on    ./inv resume {done.run}, after a loss")
     if done.waiting:

@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for. profile None: a machine by its GPUs alone; training None: on the processor, or not known."""
+    """What is looked for. profile None: a machine by its GPUs alone; training None: on the processor, or not known;
+    flags: for the run script where no training is weighed."""
 
     wishes: Wishes
     needs: Needs
     profile: Profile | None
     training: Training | None
     notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 def wanted_of(asked: Asked, work: Workbench, profile: Profile | None, image: Chosen | None) -> Wanted:
     """The flags over a profile, with the size of the real image where there is one. Raises WrongInput, Refused."""
+    from cli.fleet_training import training_of, unweighed_flags
     from fleet.deploy.needs import Needs, needs_of
 
     wishes = wishes_of(asked, work.settings, os.environ)
@@ -46,8 +49,9 @@ def wanted_of(asked: Asked, work: Workbench, profile: Profile | None, image: Cho
         return Wanted(wishes, needs, None, None)
     if profile.gpu is None:
         disk = image.unpacked + ROOM if image else ROOM
-        return Wanted(wishes, needs_of(profile, counts=count, named=named, disk_bytes=disk), profile, None)
-    from cli.fleet_training import training_of
+        needs = needs_of(profile, counts=count, named=named, disk_bytes=disk)
+        words, told = unweighed_flags(asked, profile, work.store.root)
+        return Wanted(wishes, needs, profile, None, told, words)
 
     training, notes = training_of(asked, profile, work.store.root, count or profile.gpu.count)
     if image is not None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from cli import fleet_show, show
 from cli.amounts import number, whole
+from cli.fleet_agree import agreed
 from cli.fleet_asked import MOST_GPUS, MOST_HOURS, dollars
 from cli.fleet_back_flags import Back
 from cli.fleet_deploy import say
 from cli.fleet_flags import Asked
-from cli.fleet_runs import agreed, clients, fleet, keyed
+from cli.fleet_runs import clients, fleet, keyed
 from profiles.errors import CheckFailed, OutsideFailed, WrongInput
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def stored(url: str) -> list[Saved]:
         kind = WrongInput if failed.exit_code == WRONG_INPUT else OutsideFailed
         raise kind(failed.what, failed.next_step) from None
     return [
-        Saved(row["step"], row["path"], row["state"] == WHOLE, row["why"] or "")
+        Saved(row["step"], row["path"], row["state"] == WHOLE, row["why"] or "", row["of"])
         for row in rows
         if row["step"] is not None
     ]

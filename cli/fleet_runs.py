@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli import fleet_show, show
-from profiles.errors import OutsideFailed, Refused, WrongInput
+from cli.fleet_agree import agreed
+from cli.fleet_rehearsal import books, tell_rehearsal
+from profiles.errors import OutsideFailed, WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
@@ -26,21 +28,22 @@ def fleet(work: Workbench) -> Iterator[tuple[Ledger, Clock]]:
     from fleet.ledger.opening import open_ledger
 
     clock = open_clock()
-    with open_ledger(work.store.root, clock) as ledger:
+    tell_rehearsal(work)
+    with open_ledger(books(work), clock) as ledger:
         if ledger.moved:
             fleet_show.warn([f"{ledger.moved}; ./inv reconcile finds the machines again"], "warning")
         yield ledger, clock
 
 
 def clients(work: Workbench, clock: Clock, names: Iterable[str]) -> dict[str, Provider]:
-    """Clients of these providers, each once. Raises WrongInput."""
+    """Clients of these providers, each once. Raises WrongInput, Refused for real ones in a rehearsal."""
     from fleet.deploy.opening import opened
 
     return opened(dict.fromkeys(names), work.store.root, os.environ, clock)
 
 
 def keyed(texts: Iterable[str] = ()) -> tuple[str, ...]:
-    """The named providers, else all there is a key for. Raises KeyRefused, WrongInput for an unknown one."""
+    """The named providers, else all there is a key for. Raises WrongInput for an unknown one, or one without a key."""
     from fleet.deploy.opening import chosen, named
     from fleet.wire.keys import keys
 
@@ -69,6 +72,7 @@ def balance(work: Workbench, providers: list[str], json: bool) -> None:
     from fleet.deploy.balances import balances
     from fleet.deploy.opening import chosen, named
 
+    tell_rehearsal(work)
     names = chosen(named(providers), os.environ, Path.home())
     rows = balances(clients(work, open_clock(), names))
     if json:
@@ -111,7 +115,7 @@ def ssh(work: Workbench, run: str, words: str) -> None:
     place = provider.ssh(one.id)
     if place is None:
         raise OutsideFailed(f"{one.provider} {one.id} has no shell yet", "try again in a minute")
-    line = command(place, work.store.root, one.provider, one.id, words, own_key())
+    line = command(place, books(work), one.provider, one.id, words, own_key())
     code = subprocess.call(line, env=environment())
     if code == 255:
         raise OutsideFailed(f"no SSH connection to {place.host}:{place.port}", "is your key in ~/.ssh, or in an agent?")
@@ -138,7 +142,7 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
 
 def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> None:
     """Ends the machines of a run or of all, and sees that nothing bills. Raises OutsideFailed when one is left."""
-    from fleet.deploy.ending import providers_of, refuse_left
+    from fleet.deploy.ending import kept_secrets, providers_of, refuse_left
     from fleet.deploy.ending import terminate as end_all
 
     if bool(run) == every:
@@ -147,18 +151,21 @@ def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> 
         if run:
             ledger.run(run)
         live = ledger.live(run)
-        runs = [run] if run else sorted({*(one.run for one in live if one.run), *open_runs(ledger)})
+        unsure = {one.run for one in ledger.unsettled(run)}
+        runs = [run] if run else sorted({*(one.run for one in live if one.run), *unsure, *open_runs(ledger)})
         found = clients(work, clock, {*keyed(), *providers_of(ledger, run)})
         if live:
             told = ", ".join(f"{one.run}: {one.provider} {one.id}" for one in live)
             agreed(f"end {told}? what is on it is lost", yes)
         rows = end_all(ledger, runs, found, clock)
+        notes = kept_secrets(ledger, runs, found)
     if json:
         show.document({"format": 1, "ended": [row.to_json() for row in rows]})
     elif not rows:
         print("nothing to end")
     for row in rows if not json else ():
         print(f"{row.run}: {f'{row.provider} {row.id}: ' if row.id else ''}{row.words}")
+    fleet_show.warn(notes)
     refuse_left(rows)
 
 
@@ -169,31 +176,15 @@ def open_runs(ledger: Ledger) -> list[str]:
     return [run.name for run in ledger.runs() if run.state == OPEN]
 
 
-def agreed(question: str, yes: bool) -> None:
-    """A yes from a person, or --yes. Raises Refused."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(f"{question} nobody is here to say yes", "--yes")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    try:
-        said = input()
-    except EOFError:
-        said = ""
-    if said.strip().lower() not in ("y", "yes"):
-        raise Refused("nothing was done", "answer y, or --yes")
-
-
 def reconcile(work: Workbench, providers: list[str], adopt: list[str], dry_run: bool, json: bool) -> None:
     """Makes the ledger and the providers agree. Exit 3 when a provider did not answer or something is left."""
-    from fleet.deploy.ending import providers_of
     from fleet.launch.reconcile import reconcile as act
 
     with fleet(work) as (ledger, clock):
-        found = clients(work, clock, {*keyed(providers), *(() if providers else providers_of(ledger))})
-        if not found:
-            keyed_or_told()
+        names = keyed(providers) or everywhere(ledger)
+        found = clients(work, clock, names)
+        if not providers:
+            tell_unasked(names)
         rows = act(ledger, found, clock, adopt=tuple(adopt), dry_run=dry_run)
     plain: list[dict[str, Any]] = [
         {"what": row.kind, "provider": row.provider, "id": row.id, "tag": row.tag, "run": row.run, "done": row.done,
@@ -209,6 +200,25 @@ def reconcile(work: Workbench, providers: list[str], adopt: list[str], dry_run: 
     left = [row for row in rows if not row.done]
     if left and not dry_run:
         raise OutsideFailed(f"{len(left)} of {len(rows)} are not settled: {left[0].words}", "./inv reconcile again")
+
+
+def everywhere(ledger: Ledger) -> tuple[str, ...]:
+    """Where machines of ours may be: all there is a key for, those of the ledger, and this machine when it had one."""
+    from fleet.deploy.ending import providers_of
+    from fleet.deploy.opening import LOCAL
+
+    names = {*keyed(), *providers_of(ledger)}
+    here = not names or ledger.moved or any(one.provider == LOCAL for one in ledger.known())
+    return tuple(sorted({*names, LOCAL} if here else names))
+
+
+def tell_unasked(names: Iterable[str]) -> None:
+    """Says of which providers nothing was learnt, because there is no key."""
+    from fleet.wire.failed import KEY_NAMES
+
+    if unasked := [name for name in KEY_NAMES if name not in names]:
+        step = ", ".join(KEY_NAMES[name] for name in unasked)
+        fleet_show.warn([f"not asked, without a key: {', '.join(unasked)}; set {step} if you rented there"])
 
 
 def keyed_or_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
 
 WIDEST = 48  # characters of what a machine says of itself
 MOST = 25  # offers in a table; --json has them all
+CONTAINER = re.compile(r"(?<![:\w])([0-9a-f]{12})[0-9a-f]{52}\b")  # not a digest, which follows a colon
 
 
 def warn(lines: Iterable[str], mark: str = "note") -> None:
     """Lines beside the answer."""
     for line in lines:
         print(f"{mark}: {line}", file=sys.stderr)
+
+
+def brief(text: str) -> str:
+    """`text` with the ids of containers as Docker itself shows them."""
+    return CONTAINER.sub(r"\1", text)
 
 
 def offer(one: Priced) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def status(found: Status) -> None:
         {
             "run": row.run or "(none)",
             "state": row.state,
-            "machine": f"{row.provider} {row.id}".strip() or None,
+            "machine": f"{row.provider} {brief(row.id)}".strip() or None,
             "gpus": row.gpu or None,
             "usd/h": None if row.usd_hour is None else f"{row.usd_hour:.2f}{'?' if row.assumed else ''}",
             "spent": f"{row.spent:.2f}",
@@ -131,7 +138,7 @@ def status(found: Status) -> None:
     else:
         print("no run is open, and nothing is rented")
     if found.foreign:
-        names = ", ".join(f"{one.provider} {one.id} ({one.tag or 'no name'})" for one in found.foreign[:5])
+        names = ", ".join(f"{one.provider} {brief(one.id)} ({one.tag or 'no name'})" for one in found.foreign[:5])
         warn([f"{len(found.foreign)} more at these accounts, not of this ledger: {names}"])
     warn(found.failures.values(), "warning")
 

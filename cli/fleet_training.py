@@ -67,6 +67,29 @@ def training_of(asked: Asked, profile: Profile, home: Path, gpus: int) -> tuple[
     return made, [note.replace(PLAN_FLAGS, OUR_FLAGS) for note in found.notes]
 
 
+def unweighed_flags(asked: Asked, profile: Profile, home: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What was typed of the training as flags of the run script, and notes; for a processor: no machine is weighed.
+
+    Nothing typed: no flags, and the image trains as it was baked. Raises WrongInput as `plan` does.
+    """
+    if no_model(asked):
+        return (), ()
+    from fleet.deploy.training import Weigher
+
+    made, notes = training_of(asked, profile, home, 1)
+    steps = made.goal.steps_for(made.work.step_tokens)
+    words = () if steps is None else Weigher(made).steps_flags(steps)
+    if made.work.batch != made.baked["train.batch"]:  # the steps were counted with it
+        words = (*words, "--set", f"train.batch={made.work.batch}")
+    words = (*words, *made.flags)
+    return words, (*notes, f"without a GPU neither hours nor dollars are estimated; it runs {' '.join(words)}")
+
+
+def no_model(asked: Asked) -> bool:
+    """Whether nothing is said of a training."""
+    return not any((asked.model_size, asked.depth, asked.device_batch_size, asked.set, asked.steps, asked.tokens))
+
+
 def changed(image: Config, wanted: Config) -> tuple[str, ...]:
     """`--set A.B=C` for everything that differs from what the image does by itself; steps are said apart."""
     before = dict(leaves(image))

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cli import show
+from cli.fleet_rehearsal import books
 from cli.fleet_runs import clients, fleet, keyed
+from cli.fleet_show import brief
 from profiles.errors import CheckFailed, StokerError, StoppedEarly
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def resumes(work: Workbench, clock: Clock, lines: Lines) -> Beside:
         from fleet.ledger.opening import open_ledger
         from fleet.resume.resume import resume
 
-        with open_ledger(work.store.root, clock) as ledger:
+        with open_ledger(books(work), clock) as ledger:
             comeback = prepared(Back(run, yes=True), work, ledger, clock)
             comeback.terms = replace(comeback.terms, unattended=True)
             comeback.say = lambda words: lines.trouble(f"{run}: {words}")
@@ -86,10 +88,12 @@ def finished(run: Run) -> int | None:
 def left(ledger: Ledger, names: Sequence[str], resumed: bool) -> tuple[str, str]:
     """After Ctrl-C: what runs on without us."""
     live = [one for one in ledger.live() if not names or one.run in names]
-    places = ", ".join(f"{one.provider} {one.id}" for one in live[:4]) + (", ..." if len(live) > 4 else "")
-    runs = f"stopped watching; {places} run{'s' if len(live) == 1 else ''} on" if live else "stopped watching"
+    places = ", ".join(f"{one.provider} {brief(one.id)}" for one in live[:4]) + (", ..." if len(live) > 4 else "")
     lost = ", and nobody brings lost runs back" if resumed else ""
-    return f"{runs}, with the limits in {'its' if len(live) == 1 else 'their'} containers{lost}", "./inv watch goes on"
+    if not live:
+        return f"stopped watching{lost}", "./inv watch goes on"
+    runs = "runs on, with the limits in its container" if len(live) == 1 else "run on, each with its container's limits"
+    return f"stopped watching; {places} {runs}{lost}", "./inv watch goes on"
 
 
 class Lines:
@@ -151,7 +155,9 @@ class Lines:
         if self._drawn:
             sys.stdout.write(f"\x1b[{self._drawn}F\x1b[J")
         names = ("run", "state", "machine", "step", "saved", "spent_usd", "usd_hour")
-        rows = [[str(row[name]) if row[name] is not None else "-" for name in names] for row in self.known.values()]
+        rows = [
+            [brief(str(row[name])) if row[name] is not None else "-" for name in names] for row in self.known.values()
+        ]
         widths = [max((len(row[place]) for row in [list(names), *rows]), default=0) for place in range(len(names))]
         width = os.get_terminal_size().columns if self._terminal else 80
         for row in [list(names), *rows]:
@@ -187,7 +193,7 @@ def sentence(row: dict[str, Any]) -> str:
     if row["why"]:
         parts.append(str(row["why"]))
     if row["machine"]:
-        parts.append(f"{row['machine']}, {row['spent_usd']} USD spent")
+        parts.append(f"{brief(row['machine'])}, {row['spent_usd']} USD spent")
     if row["saved"] is not None:
         parts.append(f"saved step {row['saved']}")
     parts += [str(row[name]) for name in ("limit", "trouble") if row[name]]
@@ -212,11 +218,11 @@ def printed(found: Report) -> None:
     show.pairs(
         {
             "run": run.name,
-            "state": f"{run.state} {run.words}".strip(),
+            "state": f"{run.state}: {run.words}" if run.words else run.state,
             "image": run.image or None,
             "checkpoints": run.remote or "on the machine alone",
             "spent": f"{found.usd:.2f} USD" + (f", {found.left:.2f} left" if found.left is not None else ""),
-            "rented": f"{found.hours:.2f} h on {len(found.machines)} machines",
+            "rented": f"{found.hours:.2f} h on {len(found.machines)} machine{'s' if len(found.machines) != 1 else ''}",
             "newest known": None if saved is None else f"step {saved}" + (f" of {found.goal}" if found.goal else ""),
         },
         False,
@@ -226,14 +232,16 @@ def printed(found: Report) -> None:
         show.table([machine(one.to_json()) for one in found.machines], False)
     print()
     for event in found.events:
-        print(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.kind:<10}  {event.words}".rstrip())
+        # Of a run and of its machine the same may be told, in the same words.
+        of = f"machine {event.instance}: " if event.instance and event.instance not in event.words else ""
+        print(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.kind:<10}  {brief(of + event.words)}".rstrip())
 
 
 def machine(row: dict[str, Any]) -> dict[str, Any]:
     """A machine's row of the table."""
     return {
-        "machine": f"{row['provider']} {row['id']}",
-        "gpus": f"{row['gpus']} x {row['gpu']}" if row["gpu"] else None,
+        "machine": f"{row['provider']} {brief(row['id'])}",
+        "gpus": f"{row['gpus']} x {row['gpu']}" if row["gpu"] and row["gpus"] else row["gpu"],
         "from": row["from"][5:16].replace("T", " "),
         "hours": f"{row['hours']:.2f}",
         "usd/h": f"{float(row['usd_hour']):.2f}{'?' if row['price_assumed'] else ''}",

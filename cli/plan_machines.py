@@ -82,6 +82,7 @@ def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str], di
         return Market(lambda gpu, count: None)
     from datetime import UTC, datetime
 
+    from fleet.deploy.opening import books
     from fleet.offers.ask import chosen
     from fleet.offers.current import current
     from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, SPOT, Question
@@ -91,7 +92,9 @@ def prices_of(flags: Flags, machines: Machines, home: Path, notes: list[str], di
         tuple(dict.fromkeys(one.key for one, _ in every)), tuple(sorted({count for _, count in every})), flags.spot
     )
     now = datetime.now(UTC).astimezone()
-    answer = current(home, chosen(None, found), found, question, now, offline=flags.offline, deadline=PATIENCE)
+    answer = current(
+        books(home, os.environ), chosen(None, found), found, question, now, offline=flags.offline, deadline=PATIENCE
+    )
     notes += answer.lines()
     kinds = (SPOT, INTERRUPTIBLE) if flags.spot else (ON_DEMAND,)
     listed = [offer for offer in answer.offers if offer.kind in kinds]

@@ -9,6 +9,8 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ from fleet.capacity.count import flops_per_token
 from fleet.capacity.families import nanochat
 from fleet.capacity.finish.checkpoint import checkpoint_bytes
 from fleet.capacity.workload import Workload
+from fleet.simulators.bodies.open import open_bodies
+from fleet.simulators.bodies.state import State
+from fleet.simulators.clock import VirtualClock
+from fleet.simulators.server import running
 from profiles.gpus import gpu
 from tests.cli.plan_command import Command
 from tests.conftest import Project, make_project
@@ -48,14 +54,26 @@ def test_the_two_commands_stand_first():
 
 
 @pytest.fixture(scope="module")
-def tour(tmp_path_factory: pytest.TempPathFactory, registry: str, ngc: str, cpu_bench) -> tuple[Project, str]:
+def tour(
+    tmp_path_factory: pytest.TempPathFactory, registry: str, ngc: str, cpu_bench, market: dict[str, str]
+) -> tuple[Project, str]:
     """A clone in which the tour is made, in order; it shares the wheels and base of the run."""
     folder = tmp_path_factory.mktemp("tour")
     (folder / "home").mkdir()
     project = make_project(folder / "checkout", folder / "home")
-    project.env["STOKER_HOME"] = str(cpu_bench.store.root)
-    project.env["STOKER_MIRROR"] = ngc
+    project.env.update(market, STOKER_HOME=str(cpu_bench.store.root), STOKER_MIRROR=ngc)
     return project, registry
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Simulated providers, and the environment of a user who has a key of each."""
+    names = ("runpod", "vast", "hyperbolic")
+    clock, bodies = VirtualClock(60.0), open_bodies("none", State(tmp_path_factory.mktemp("market")))
+    sites = [import_module(f"fleet.simulators.{name}.site").open_site(clock, bodies) for name in names]
+    with running(sites) as urls:
+        told = {f"STOKER_{name.upper()}_URL": urls[name] for name in names}
+        yield {**told, **{f"{name.upper()}_API_KEY": "of-nobody-0123456789" for name in names}}
 
 
 @pytest.mark.slow
@@ -111,6 +129,12 @@ ROWS = {
         S1-5 S1-47..48 S1-95
         S2-1..2 S2-5..6 S2-11..12 S2-57..58 S2-63
         S3-21..22 S3-24 S3-35 S3-41..42 S3-51 S3-60""",
+    "The fleet": """
+        S0-1..4 S0-6 S0-8 S0-14 S0-16..21 S0-23..24 S0-26..33 S0-35 S0-37..49 S0-53..54 S0-66..73 S0-75
+        S1-18
+        S2-16..20
+        S3-4..7 S3-11..13 S3-29
+        S4-5..6 S4-9 S4-12 S4-32""",
 }
 SHOWN = re.compile(r"`tests/|`docs/|`python -m trainer |`\./inv |refuted|not yet|\bsee S\d-\d+")
 
@@ -315,6 +339,17 @@ def test_the_rates_and_dollars_of_the_superbpe_guide_in_the_seeds_table_are_arit
         ("S3-41", f"A100 80 GB ${2 * hours[2]:.0f}, H100 ${2 * hours[3]:.1f}, 8 x H100 ${2 * 8 * hours[4]:.1f}"),
         ("S3-42", f"are {1 - 2.61 / 4.1:.1%} fewer"),
     ])  # fmt: skip
+
+
+def test_the_dollars_of_the_hyperbolic_guide_in_the_seeds_table_are_its_own_prices():
+    """GPUs, USD per GPU-hour in its table and in its example, hours (C19)."""
+    for row, gpus, table, example, hours in (
+        ("S0-41", 2, 1.2, 1.5, 2), ("S0-42", 4, 1.5, 2, 5), ("S0-43", 8, 3.2, 3, 10),
+    ):  # fmt: skip
+        hourly = f"are ${gpus * table:.2f} an hour at its table's ${table:.2f}, ${gpus * example:.2f} at its example's"
+        answers_with(
+            [(row, hourly), (row, f"{hours} h are ${hours * gpus * table:.0f} or ${hours * gpus * example:.0f}")]
+        )
 
 
 def test_shorter_sequences_than_the_batch_table_has_fit_as_many_tokens():

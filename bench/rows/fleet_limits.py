@@ -39,9 +39,9 @@ export STOKER_HOME_DIR={home} STOKER_INIT_ENVIRON=/nonexistent
 export STOKER_PROVIDER_URL="${{STOKER_PROVIDER_URL:-$url}}" STOKER_CLOCK="${{STOKER_CLOCK:-$url}}"
 exec {python} {home}/bin/keeper /bin/sh {home}/train {folder}
 """
-# The training: `busy` writes metrics until it is told to stop; `idle` stops writing after a while; `deaf` hears nothing.
+# The training writes metrics, for so many steps; trap: what it does when it is told to stop.
 TRAIN = """#!/bin/sh
-mkdir -p $1/run && printf '%s\\n' $1/run >"$stoker_kept/run"
+mkdir -p $1/run && printf '%s\\n' $1/run >"$stoker_kept"
 trap '{trap}' TERM
 n=0
 while :; do
@@ -54,12 +54,13 @@ done
 
 @dataclass(frozen=True)
 class Scene:
-    """limit: hours, budget or idle; deaf: the training ignores SIGTERM; faults: of the provider, while it is ended."""
+    """limit: hours, budget (with more hours than it pays for, or none) or idle; deaf: the training ignores SIGTERM;
+    faults: the provider fails twice while it is being asked to end it."""
 
     provider: str
     limit: str
     deaf: bool = False
-    faults: Mapping[str, Any] | None = None
+    faults: bool = False
 
     @property
     def speed(self) -> float:
@@ -73,17 +74,18 @@ class Scene:
         return f"{self.limit}{how}{', the provider failing twice' if self.faults else ''}"
 
 
-FAILING = {"destroy.5xx": {"count": 1}, "destroy.lost_answer": {"count": 1}}
+FAILING: Mapping[str, Any] = {"destroy.5xx": {"count": 1}, "destroy.lost_answer": {"count": 1}}
 SCENES = [
     scene
     for name in ("runpod", "vast")
     for scene in (
         Scene(name, "hours"),
         Scene(name, "budget"),
+        Scene(name, "budget below the hours"),
         Scene(name, "idle"),
         Scene(name, "hours", deaf=True),
         Scene(name, "idle", deaf=True),
-        Scene(name, "hours", faults=FAILING),
+        Scene(name, "hours", faults=True),
     )
 ]
 SHORT = [Scene("runpod", "budget"), Scene("vast", "idle")]
@@ -147,7 +149,7 @@ def play(scene: Scene) -> Ended:
             (scene.provider,), speed=scene.speed, bodies="process", command=f"/bin/sh {body}", state=folder / "sim"
         ) as market:
             told = launched(folder, scene, market)
-            market.faults(scene.provider, scene.faults or {})
+            market.faults(scene.provider, FAILING if scene.faults else {})
             machine = ended(market, scene)
             return judged(scene, told, machine, folder, market)
 
@@ -203,7 +205,7 @@ def judged(scene: Scene, told: dict[str, Any], machine: dict[str, Any], folder: 
     over = Decimal(0)
     if scene.limit == "hours":
         limit = begun + timedelta(hours=told["hours"])
-    elif scene.limit == "budget":
+    elif scene.limit.startswith("budget"):
         limit = begun + timedelta(hours=float(Decimal(told["usd"]) / Decimal(told["usd_hour"])))
         over = Decimal(machine["billed_usd"]) - Decimal(told["usd"])
     else:
@@ -236,8 +238,8 @@ def launch(provider: str, limit: str, folder: Path) -> None:
     found = client.offers(Question(counts=(1,), disk_gb=20, min_reliability=0.0), clock.now().isoformat()).offers
     offer = min(found, key=lambda each: each.per_hour(20))
     first = Priced(offer, Decimal(str(round(offer.per_hour(20), 6))), 20)
-    usd = first.usd_hour * Decimal(str(HOURS)) if limit == "budget" else None
-    hours = {"hours": HOURS, "budget": None, "idle": 1.0}[limit]
+    usd = first.usd_hour * Decimal(str(HOURS)) if limit.startswith("budget") else None
+    hours = {"hours": HOURS, "budget": None}.get(limit, 1.0)
     wishes = Wishes(usd=usd, hours=hours, idle_minutes=IDLE if limit == "idle" else 30.0)
     limits = bounded(wishes, first, first.usd_hour * 2).limits
     recipe = Recipe("limited", Chosen(IMAGE, "x", "h100", 10**9), limits, remote="s3://bucket/run")
@@ -246,7 +248,8 @@ def launch(provider: str, limit: str, folder: Path) -> None:
         ledger.add_run(Run("limited", "h100", IMAGE, limits=limits, remote=recipe.remote))
         wish = ledger.wish("limited", "deploy")
         candidates = [Candidate(client, offer, container)]
-        made = rent(ledger, wish, candidates, Decimal(100), clock, quiet, Patience(), lambda *_: "")
+        most = limits.usd_hour or first.usd_hour
+        made = rent(ledger, wish, candidates, most, clock, quiet, Patience(reserve=60.0), lambda *_: "")
         told = {"id": made.id, "usd": str(limits.usd), "hours": limits.hours, "idle_minutes": limits.idle_minutes}
         print(json.dumps({**told, "usd_hour": str(made.usd_hour or first.usd_hour)}), flush=True)
         time.sleep(PATIENCE)
@@ -259,7 +262,7 @@ def without_credentials() -> Row:
 
     grace = (keeper.hours({"TRAINING_HOURS": "1"}, 1) - 1) * 3600
     return Row(
-        "hyperbolic: our process killed; the machine has no credentials of its own, its key is lent (STOKER_LEND_KEY=1)",
+        "hyperbolic: our process killed; the machine has no credentials but the account's key, lent to it",
         f"the machine ended within {LATEST:.0f} s of the limit",
         grace <= LATEST,
         f"{grace:.0f} s after it",

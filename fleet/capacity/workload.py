@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from fleet.capacity.shape import Shape
 from profiles.errors import WrongInput
@@ -40,9 +41,9 @@ class Workload:
         """Tokens of one optimizer step."""
         return self.batch * self.length
 
-    def with_(self, **changes: object) -> Workload:
+    def with_(self, **changes: Any) -> Workload:
         """Another one, checked."""
-        other = dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        other = dataclasses.replace(self, **changes)
         check(other)
         return other
 

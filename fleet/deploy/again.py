@@ -11,6 +11,7 @@ from fleet.clock import Clock
 from fleet.deploy import waiting
 from fleet.deploy.container import amount, deadline, restored
 from fleet.deploy.deploy import Deployed, Ready, kept, trains
+from fleet.deploy.place import placed
 from fleet.ledger.values import MAY_BILL, Attempt, Run
 from fleet.providers.provider import Provider
 from fleet.providers.values import Container, Login
@@ -71,6 +72,9 @@ def as_ordered(run: Run, order: Attempt, secrets: Mapping[str, str], login: Logi
     """The container of an order, by what the ledger keeps of the run."""
     container = restored(run.plan["container"], secrets)
     count = order.offer.count if order.offer and order.offer.count else 1
-    told = {"STOKER_PRICE": amount(order.usd_hour / count), "STOKER_DEADLINE": deadline(order.made, run.limits.hours)}
+    told = {
+        "STOKER_PRICE": amount(order.usd_hour / count),
+        "STOKER_DEADLINE": deadline(order.made, run.limits, order.usd_hour),
+    }
     env = {**container.env, **{name: value for name, value in told.items() if value}}
-    return replace(container, env=env, login=login)
+    return replace(container, env=placed(env, order.provider), login=login)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.deploy.candidates import Priced
 from fleet.deploy.image import Chosen
 from fleet.deploy.needs import Needs
+from fleet.deploy.place import placed
 from fleet.ledger.values import Limits
 from fleet.providers.values import Container
 from profiles.errors import WrongInput
@@ -30,7 +31,8 @@ KEY = re.compile(r"(?:ssh|ecdsa|sk)-[\w.@-]+ [A-Za-z0-9+/]+=*(?: [^\r\n]*)?")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything of a run's container that does not depend on the machine. secrets: in no repr, never stored."""
+    """Everything of a run's container that does not depend on the machine. secrets: in no repr, never stored; flags:
+    for the run script on a machine that no plan was made for."""
 
     run: str
     image: Chosen
@@ -42,6 +44,7 @@ class Recipe:
     ports: tuple[str, ...] = ("22/tcp",)
     mount: str = "/workspace"
     cuda: str = ""
+    flags: tuple[str, ...] = ()
 
     def on(self, machine: Priced, now: datetime | None = None) -> Container:
         """The container for one machine: its price is known, so the run can count its own dollars.
@@ -49,7 +52,7 @@ class Recipe:
         now: when it is ordered; the keeper in the container (templates/run/keeper.py) ends the machine when its hours
         are over. It also ends it when the run has ended, but only where something outlives the machine.
         """
-        flags = machine.estimate.flags if machine.estimate else ()
+        flags = machine.estimate.flags if machine.estimate else self.flags
         per_gpu = machine.usd_hour / machine.offer.count if machine.offer.count else machine.usd_hour
         told = {
             "STOKER_RUN": self.run,
@@ -57,11 +60,11 @@ class Recipe:
             "MODEL_TAG": self.run,
             "STOKER_REMOTE": self.remote,
             "STOKER_PRICE": amount(per_gpu),  # USD per GPU-hour, disk included (templates/run/settings)
-            "STOKER_DOLLARS": "" if self.limits.usd is None else amount(self.limits.usd),
+            "STOKER_DOLLARS": dollars(self.limits, machine.usd_hour),
             "TRAINING_HOURS": "" if self.limits.hours is None else f"{self.limits.hours:.2f}",
             "STOKER_IDLE_MINUTES": "" if self.limits.idle_minutes is None else f"{self.limits.idle_minutes:g}",
             "PUBLIC_KEY": self.public_key,
-            "STOKER_DEADLINE": deadline(now, self.limits.hours),
+            "STOKER_DEADLINE": deadline(now, self.limits, machine.usd_hour),
             "STOKER_END_INSTANCE": "1" if self.remote else "",
             "STOKER_KEEP_MINUTES": KEEP_MINUTES if self.remote else "",
         }
@@ -69,7 +72,7 @@ class Recipe:
             name=self.run,
             image=self.image.reference,
             command=(RUN, *flags) if flags else (),
-            env={**self.env, **{name: value for name, value in told.items() if value}},
+            env=placed({**self.env, **{name: value for name, value in told.items() if value}}, machine.offer.provider),
             secrets=dict(self.secrets),
             ports=self.ports,
             disk_gb=machine.disk_gb,
@@ -79,8 +82,23 @@ class Recipe:
         )
 
 
-def deadline(now: datetime | None, hours: float | None) -> str:
-    """Seconds since 1970 at which the machine has to be gone, "" without a limit."""
+def dollars(limits: Limits, usd_hour: Decimal) -> str:
+    """What the run may cost as it counts it by itself; "" without a limit, and where an hour costs nothing (one's own
+    machine): the trainer refuses dollars without a price."""
+    return amount(limits.usd) if limits.usd is not None and usd_hour > 0 else ""
+
+
+def deadline(now: datetime | None, limits: Limits, usd_hour: Decimal) -> str:
+    """Seconds since 1970 at which a machine of `usd_hour` has to be gone: its hours are over, or it has cost all the
+    dollars. "" without a limit."""
+    left = [] if limits.hours is None else [limits.hours]
+    if limits.usd is not None and usd_hour > 0:
+        left.append(float(limits.usd / usd_hour))
+    return ends_at(now, min(left)) if left else ""
+
+
+def ends_at(now: datetime | None, hours: float | None) -> str:
+    """`hours` from `now` as seconds since 1970, "" when there is no end."""
     return "" if now is None or hours is None else str(int((now + timedelta(hours=hours)).timestamp()))
 
 
@@ -95,6 +113,7 @@ def recipe(
     public_key: str = "",
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
 ) -> Recipe:
     """The container of a profile's run. Raises WrongInput for a remote that is no URL of a store."""
     return Recipe(
@@ -108,6 +127,7 @@ def recipe(
         ports=tuple(profile.ports) or ("22/tcp",),
         mount=profile.volume or "/workspace",
         cuda=needs.cuda,
+        flags=tuple(flags),
     )
 
 

@@ -113,8 +113,10 @@ def assemble(
     public_key: str = "",
     goal: Mapping[str, Any] | None = None,
     assumed: Sequence[str] = (),
+    flags: Sequence[str] = (),
 ) -> Deployment:
-    """Everything decided. held: the secrets that are set; assumed: what the plan rests on.
+    """Everything decided. held: the secrets that are set; assumed: what the plan rests on; flags: for the run
+    script where nothing is planned.
 
     Raises CheckFailed when no offer will do (with the tight constraint), Refused for what nothing would stop, and for
     an interruptible machine that would take everything with it.
@@ -143,6 +145,7 @@ def assemble(
         public_key=public_key,
         env=wishes.env,
         secrets=held,
+        flags=flags,
     )
     return Deployment(
         name=name,

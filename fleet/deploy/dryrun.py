@@ -8,10 +8,9 @@ from typing import Any
 
 from fleet.deploy.deployment import Deployment
 from fleet.ledger.tags import Tag, short
+from fleet.providers.masked import masked
 from fleet.providers.provider import Provider
 from fleet.providers.values import Order, Shown
-
-MASK = "***"
 
 
 def tag_of(run: str, ledger: str = "0000") -> str:
@@ -45,16 +44,3 @@ def rows(shown: Sequence[Shown], values: Mapping[str, str], login: str = "") -> 
         )
         for one in shown
     ]
-
-
-def masked(value: Any, hidden: Sequence[str]) -> Any:
-    """`value` with every secret in its texts replaced."""
-    if isinstance(value, str):
-        for secret in hidden:
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, Mapping):
-        return {masked(str(name), hidden): masked(inner, hidden) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [masked(inner, hidden) for inner in value]
-    return value

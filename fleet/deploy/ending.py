@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -10,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from fleet.clock import Clock
 from fleet.ledger.values import ENDED, OPEN, Known
 from fleet.providers.provider import Provider
-from profiles.errors import OutsideFailed, StokerError, WrongInput
+from profiles.errors import OutsideFailed, Refused, StokerError, WrongInput
 
 if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
 
 WHY = "terminated by the user"
+# Seconds in which a process that launches a run sees that it was ended: it looks every few seconds (Patience.poll), and
+# has its turn again a minute into the longest step on a machine (fleet/providers/hosts/jobs.py).
+LETS_GO = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +60,90 @@ def providers_of(ledger: Ledger, run: str = "") -> set[str]:
     return {one.provider for one in ledger.live(run)} | {one.provider for one in ledger.unsettled(run)}
 
 
-def terminate(ledger: Ledger, runs: Sequence[str], providers: Mapping[str, Provider], clock: Clock) -> list[Outcome]:
-    """Ends every machine of these runs and closes them; each in its turn, so that one that fails costs no other.
+def terminate(
+    ledger: Ledger, runs: Sequence[str], providers: Mapping[str, Provider], clock: Clock, lets_go: float = LETS_GO
+) -> list[Outcome]:
+    """Closes these runs and ends every machine of them; each in its turn, so that one that fails costs no other.
 
-    Holds each run's lock, so that nothing is launched for it meanwhile. Raises Refused when another process launches
-    it, WrongInput for an unknown run. A second time is no failure.
+    It works while another process launches a run: that one orders nothing more for a run that is not open, ends what it
+    has just made, and is waited for, `lets_go` seconds at most. Raises WrongInput for an unknown run. A second time is
+    no failure.
     """
-    found = []
     for run in runs:
         ledger.run(run)
-        with ledger.hold(run):
-            found += ended(ledger, run, providers, clock)
+    return [row for run in runs for row in ended(ledger, run, providers, clock, lets_go)]
+
+
+def ended(
+    ledger: Ledger, run: str, providers: Mapping[str, Provider], clock: Clock, lets_go: float = LETS_GO
+) -> list[Outcome]:
+    """One run. First it is not open any more, then what lives is ended, then what may have been made is found out."""
+    before = ledger.run(run)
+    if before.state == OPEN:
+        ledger.set_state(run, ENDED, WHY)
+    rows = {(one.provider, one.id): end_one(ledger, one, providers, clock) for one in ledger.live(run)}
+    try:
+        with held(ledger, run, lets_go):
+            rest = left(ledger, run, providers, clock, rows)
+            if all(row.done for row in (*rows.values(), *rest)) and (wish := ledger.open_wish(run)) is not None:
+                ledger.close(wish, WHY, met=False)  # nobody shall take it up
+    except Refused as launching:
+        rest = [Outcome(run, f"{launching.what}: it orders nothing more; ./inv terminate {run} again", False)]
+    found = [*rows.values(), *rest]
+    if not found:
+        told = "it had no machine" if before.state == OPEN else f"nothing to end: it is {before.state} {before.words}"
+        found = [Outcome(run, told.rstrip())]
     return found
 
 
-def ended(ledger: Ledger, run: str, providers: Mapping[str, Provider], clock: Clock) -> list[Outcome]:
-    """The machines of one run."""
-    from fleet.launch.settle import settle
+def left(
+    ledger: Ledger,
+    run: str,
+    providers: Mapping[str, Provider],
+    clock: Clock,
+    rows: dict[tuple[str, str], Outcome],
+) -> list[Outcome]:
+    """What came up meanwhile, when nobody launches it any more: machines into `rows`, orders that nobody knows of."""
+    from fleet.launch.patience import USUAL
+    from fleet.launch.settle import settle_one
 
-    rows = []
-    if ledger.unsettled(run):
-        settle(ledger, providers, clock)  # an order whose answer was lost may have become a machine
+    for attempt in ledger.unsettled(run):  # an order whose answer was lost may have become a machine
+        settle_one(ledger, providers, attempt, clock, USUAL)
     for one in ledger.live(run):
-        rows.append(end_one(ledger, one, providers, clock))
-    unsure = ledger.unsettled(run)
-    for attempt in unsure:
-        words = f"whether {attempt.tag} became a machine is not known yet; ./inv reconcile looks again"
-        rows.append(Outcome(run, words, False, attempt.provider))
-    if any(not row.done for row in rows):
-        return rows
-    before = ledger.run(run)
-    if before.state == OPEN:
-        close_wish(ledger, run)
-        ledger.set_state(run, ENDED, WHY)
-    if not rows:
-        told = "it had no machine" if before.state == OPEN else f"nothing to end: it is {before.state} {before.words}"
-        rows.append(Outcome(run, told.rstrip()))
-    return rows
+        rows[one.provider, one.id] = end_one(ledger, one, providers, clock)
+    words = "whether {} became a machine is not known yet; ./inv reconcile looks again"
+    return [Outcome(run, words.format(one.tag), False, one.provider) for one in ledger.unsettled(run)]
 
 
-def close_wish(ledger: Ledger, run: str) -> None:
-    """A wish that a dead process left open is not to be taken up by a later one."""
-    if ledger.open_wish(run) is not None:
-        ledger.close(ledger.wish(run, WHY), WHY, False)
+def kept_secrets(ledger: Ledger, runs: Sequence[str], providers: Mapping[str, Provider]) -> list[str]:
+    """What of these runs' tokens stays at a provider that keeps secrets, a line each; none where it kept none."""
+    where: dict[tuple[str, str], None] = {}
+    for run in runs:
+        names = ledger.run(run).plan.get("container", {}).get("secrets", ())
+        where |= {(one.provider, name): None for one in ledger.attempts(run) if one.sent for name in names}
+    return [
+        f"{name} {words}"
+        for provider, name in where
+        if (one := providers.get(provider)) is not None and (words := one.lacks.get("forget", ""))
+        if "secrets" not in one.lacks
+    ]
+
+
+@contextmanager
+def held(ledger: Ledger, run: str, seconds: float) -> Iterator[None]:
+    """Holds the run's lock, waiting for a live process to let it go: seconds of the wall's clock, since it is one of
+    this machine's. Raises Refused after that."""
+    with ExitStack() as stack:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                stack.enter_context(ledger.hold(run))
+                break
+            except Refused:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(0.1)
+        yield
 
 
 def end_one(ledger: Ledger, one: Known, providers: Mapping[str, Provider], clock: Clock) -> Outcome:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
 
 from fleet.providers.provider import Provider
-from profiles.errors import StokerError
+from fleet.wire.together import DEADLINE, Heard, Result, each
 
-Result = TypeVar("Result")
-Key = TypeVar("Key")
-DEADLINE = 25.0  # seconds for all of them together
-
-
-@dataclass(frozen=True, slots=True)
-class Heard(Generic[Key, Result]):
-    """results: of those that answered; failures: what went wrong with the next step, on one line, of the others."""
-
-    results: dict[Key, Result] = field(default_factory=dict)
-    failures: dict[Key, str] = field(default_factory=dict)
+__all__ = ["DEADLINE", "Heard", "ask", "each"]
 
 
 def ask(
@@ -30,50 +16,3 @@ def ask(
 ) -> Heard[str, Result]:
     """`call` with each provider, in parallel; `deadline`: seconds of the wall's clock in all. Never raises for one."""
     return each({name: partial(call, one) for name, one in providers.items()}, deadline)
-
-
-def each(calls: Mapping[Key, Callable[[], Result]], deadline: float = DEADLINE) -> Heard[Key, Result]:
-    """Every call in a thread of its own; what it raises becomes its line."""
-    done: dict[Key, Result | Failed] = {}
-    lock = threading.Lock()
-
-    def one(name: Key, call: Callable[[], Result]) -> None:
-        answer = outcome(name, call)
-        with lock:
-            done[name] = answer
-
-    # Daemons: a name server that does not answer must not keep the program from ending.
-    threads = [threading.Thread(target=one, args=item, daemon=True) for item in calls.items()]
-    end = time.monotonic() + deadline
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    with lock:
-        answers = dict(done)
-    late = f"no answer within {deadline:.0f} s; check the network, then ask again"
-    results, failures = {}, {}
-    for name in calls:
-        answer = answers.get(name, Failed(f"{name}: {late}"))
-        if isinstance(answer, Failed):
-            failures[name] = answer.words
-        else:
-            results[name] = answer
-    return Heard(results, failures)
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """words: one line, without a secret."""
-
-    words: str
-
-
-def outcome(name: object, call: Callable[[], Result]) -> Result | Failed:
-    """What the call gives, or its failure in a line; the text of an unforeseen one may hold a secret and stays out."""
-    try:
-        return call()
-    except StokerError as failed:
-        return Failed("; ".join(filter(None, (failed.what, failed.next_step))))
-    except Exception as unforeseen:
-        return Failed(f"{name}: its answer was not understood ({type(unforeseen).__name__}); please report it")

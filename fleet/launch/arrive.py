@@ -108,11 +108,11 @@ class Arrival:
         """Raises Unusable when the run was ended meanwhile or has no money left."""
         run = self.ledger.run(self.run)
         if run.state != OPEN:
-            stop = Refused(f"`{self.run}` is {run.state}", f"`inv resume {self.run}` opens it again")
+            stop = Refused(f"`{self.run}` is {run.state}", f"`./inv resume {self.run}` opens it again")
             raise Unusable("unwanted", f"`{self.run}` is {run.state}", stop=stop)
         left = self.ledger.left(self.run)
         if left is not None and left <= 0:
-            stop = Refused(f"the budget of `{self.run}` is spent", f"`inv resume {self.run}` with a higher --budget")
+            stop = Refused(f"the budget of `{self.run}` is spent", f"`./inv resume {self.run}` with a higher --budget")
             raise Unusable("budget", "the budget is spent", stop=stop)
 
     def _judge(self, instance: Instance) -> None:

@@ -69,6 +69,6 @@ def interrupted(ledger: Ledger, wish: Wish, progress: Callable[[str], None]) -> 
     ledger.let_go(wish)
     for attempt in ledger.attempts(wish=wish.id):
         if attempt.state == CREATED:
-            progress(f"{attempt.provider} {attempt.instance} stays rented; `inv terminate {wish.run}` ends it")
+            progress(f"{attempt.provider} {attempt.instance} stays rented; `./inv terminate {wish.run}` ends it")
         elif attempt.state in UNSETTLED and attempt.sent:
-            progress(f"{attempt.provider} may have made a machine ({attempt.tag}); `inv reconcile` finds out")
+            progress(f"{attempt.provider} may have made a machine ({attempt.tag}); `./inv reconcile` finds out")

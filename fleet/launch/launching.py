@@ -49,6 +49,7 @@ class Launching:
     _watch: Stopwatch = field(init=False)
     _templates: dict[tuple[str, Container], Template | None] = field(default_factory=dict)
     _dropped: dict[str, str] = field(default_factory=dict)  # provider -> why none of its offers will do
+    _told: set[str] = field(default_factory=set)  # providers whose way with secrets was told
     _sent: int = 0
 
     def go(self) -> Instance:
@@ -70,7 +71,9 @@ class Launching:
             if attempt.state in UNSETTLED:
                 row = settle_one(self.ledger, self.providers, attempt, self.clock, self.patience)
                 if not row.done:
-                    raise Unsettled(row.words, "nothing more is rented for it; run `inv reconcile` when that is mended")
+                    raise Unsettled(
+                        row.words, "nothing more is rented for it; run `./inv reconcile` when that is mended"
+                    )
         made = [attempt for attempt in self.ledger.attempts(wish=self.wish.id) if attempt.state == CREATED]
         mine = {(attempt.provider, attempt.instance) for attempt in made}
         for known in self.ledger.live(self.wish.run):
@@ -83,11 +86,11 @@ class Launching:
         if is_own(self.ledger, known) and not known.ending:
             raise Refused(
                 f"`{self.wish.run}` has a machine: {known.provider} {known.id}",
-                f"`inv terminate {self.wish.run}` ends it",
+                f"`./inv terminate {self.wish.run}` ends it",
             )
         provider = self.providers.get(known.provider)
         if provider is None:
-            raise Unsettled(f"{known.provider} {known.id} came too late, and has to be ended", "run `inv reconcile`")
+            raise Unsettled(f"{known.provider} {known.id} came too late, and has to be ended", "run `./inv reconcile`")
         end(self.ledger, provider, known.id, known.ending or "it came too late", self.clock, self.patience)
 
     def _taken_over(self, attempt: Attempt) -> Instance | None:
@@ -97,7 +100,7 @@ class Launching:
         if provider is None or known is None or not self.candidates:
             raise Unsettled(
                 f"`{self.wish.run}` has {attempt.provider} {attempt.instance}, and {attempt.provider} is not asked",
-                "run `inv reconcile`",
+                "run `./inv reconcile`",
             )
         own = [candidate for candidate in self.candidates if candidate.provider.name == attempt.provider]
         model = own[0] if own else self.candidates[0]
@@ -128,8 +131,10 @@ class Launching:
                 if refusal.because is Because.BUSY and self._more():
                     self._watch.sleep(min(LONGEST_BUSY, max(1.0, refusal.after)))
                     continue
-                self._row(candidate, str(refusal.because), refusal.what, start=start)
-                if refusal.because in WHOLE_PROVIDER:
+                stops = refusal.because in WHOLE_PROVIDER
+                words = "; ".join(filter(None, (refusal.what, refusal.next_step if stops else "")))
+                self._row(candidate, str(refusal.because), words, start=start)
+                if stops:
                     self._dropped[candidate.provider.name] = refusal.what
                 return None
             except CreatedAnyway as made:
@@ -187,6 +192,7 @@ class Launching:
         """Waits until the machine works; ends it otherwise. None: the next offer."""
         start = self._watch.passed() if start is None else start
         self.say(f"{candidate.words}: {first.id} is ordered ({attempt.tag})")
+        self._where_secrets_are(candidate)
         arrival = Arrival(
             *(self.ledger, self.wish.run, candidate, offer, first, attempt.most_usd_hour),
             *(self.clock, self.say, self.patience, self.ready),
@@ -207,6 +213,14 @@ class Launching:
         self.ledger.tell(self.wish.run, "ready", f"{candidate.words}: {instance.id}", instance.id)
         return instance
 
+    def _where_secrets_are(self, candidate: Candidate) -> None:
+        """Tells once what a provider does with tokens when it keeps no secrets (fleet/providers/runpod/secrets.py)."""
+        name, words = candidate.provider.name, candidate.provider.lacks.get("secrets", "")
+        if words and candidate.container.secrets and name not in self._told:
+            self._told.add(name)
+            self.say(f"{name}: {words}")
+            self.ledger.tell(self.wish.run, "secrets", f"{name}: {words}")
+
     def _no_late_ones(self, keep: Instance | None) -> None:
         """Looks once more wherever an attempt of this wish counted as not made: a late machine is ended."""
         late = {each.provider for each in self.ledger.attempts(wish=self.wish.id) if each.state in (ABSENT, REFUSED)}
@@ -217,7 +231,7 @@ class Launching:
             except StillThere:
                 raise
             except (OutsideFailed, WrongInput) as failure:
-                self.say(f"{name}: {failure.what}; `inv reconcile` later")
+                self.say(f"{name}: {failure.what}; `./inv reconcile` later")
 
     def _row(
         self,

@@ -62,7 +62,7 @@ def look(
             raise Unsettled(
                 f"{attempt.provider} does not tell whether it made a machine for `{attempt.run}` ({attempt.tag})"
                 + (f": {trouble}" if trouble else ""),
-                "nothing more is rented for it; run `inv reconcile` when it answers again",
+                "nothing more is rented for it; run `./inv reconcile` when it answers again",
             )
         watch.sleep(patience.look_every)
 
@@ -74,6 +74,6 @@ def nothing(ledger: Ledger, attempt: Attempt, there: tuple[Instance, ...]) -> li
         if not stranger.tag and young and ledger.instance(stranger.provider, stranger.id) is None:
             raise Unsettled(
                 f"{stranger.provider} lists {stranger.id} without a name; an order of `{attempt.run}` had no answer",
-                f"if it is yours for something else, end or name it; else `inv reconcile --adopt {stranger.id}`",
+                f"if it is yours for something else, end or name it; else `./inv reconcile --adopt {stranger.id}`",
             )
     return []

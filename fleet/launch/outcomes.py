@@ -48,11 +48,11 @@ def advice(tried: Sequence[Tried]) -> str:
     outcomes = {row.outcome for row in tried}
     stopping = next((row for row in tried if row.outcome in ("credit", "key", "invalid", "budget")), None)
     if stopping is not None:
-        return f"{stopping.provider}: {stopping.words}"
+        return stopping.words
     if outcomes == {"capacity"} and len(tried) > 2 and {row.provider for row in tried} == {"runpod"}:
         # A request that can never be met has the same answer there (providers.md 1.3).
         return (
-            "all are gone or the request asks for what no machine has; see `inv deploy --dry-run`, or ask again later"
+            "all are gone or the request asks for what no machine has; see `./inv deploy --dry-run`, or ask again later"
         )
     if outcomes <= {"skipped"}:
         return "raise --max-price, or allow other GPUs or regions"
@@ -64,7 +64,7 @@ class Unfit(OutsideFailed):
 
 
 class Unsettled(OutsideFailed):
-    """Nobody knows whether a machine was made, so nothing more is made. `inv reconcile` finds out."""
+    """Nobody knows whether a machine was made, so nothing more is made. `./inv reconcile` finds out."""
 
 
 class StillThere(OutsideFailed):
@@ -73,6 +73,6 @@ class StillThere(OutsideFailed):
     def __init__(self, provider: str, id: str, what: str) -> None:
         super().__init__(
             f"{provider} {id} MAY STILL BE BILLED: {what}",
-            f"end it in {provider}'s console, or `inv reconcile` until it is gone",
+            f"end it in {provider}'s console, or `./inv reconcile` until it is gone",
         )
         self.provider, self.id = provider, id

@@ -190,6 +190,6 @@ class Reconciling:
         elif any(attempt.state in MAY_BILL for attempt in self.ledger.attempts(wish=wish.id)):
             return
         else:
-            words = f"came to nothing; `inv resume {run}` tries again"
+            words = f"came to nothing; `./inv resume {run}` tries again"
             self.ledger.close(wish, "left open by a process that died", met=False)
         self.found.append(Row(rows.WISH, "", run=run, words=words))

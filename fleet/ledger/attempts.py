@@ -60,7 +60,7 @@ class Attempts(Sights):
                 self._note(db, wish.run, INTENDED, f"{tag}: {provider}, {offer.count} x {offer.gpu}, {usd_hour} USD/h")
         except sqlite3.IntegrityError:
             raise Refused(
-                f"`{wish.run}`: an earlier create may still have made a machine", "run `inv reconcile` first"
+                f"`{wish.run}`: an earlier create may still have made a machine", "run `./inv reconcile` first"
             ) from None
         return self._attempt(tag)
 
@@ -69,10 +69,10 @@ class Attempts(Sights):
         row = db.execute("SELECT state, words FROM runs WHERE name = ?", (wish.run,)).fetchone()
         if row is None or row["state"] != OPEN:
             state = f"{row['state']} ({row['words']})" if row else "gone"
-            raise Refused(f"`{wish.run}` is {state}: nothing more is rented for it", f"`inv resume {wish.run}`")
+            raise Refused(f"`{wish.run}` is {state}: nothing more is rented for it", f"`./inv resume {wish.run}`")
         found = db.execute("SELECT state FROM wishes WHERE id = ?", (wish.id,)).fetchone()
         if found is None or found["state"] != OPEN:
-            raise Refused(f"the wish of `{wish.run}` is closed", "run `inv status`")
+            raise Refused(f"the wish of `{wish.run}` is closed", "run `./inv status`")
 
     def sent(self, tag: str) -> None:
         """The next thing that happens is the request. Raises OutsideFailed: then it must not be sent."""
@@ -125,7 +125,9 @@ class Attempts(Sights):
 
     def unsettled(self, run: str = "") -> list[Attempt]:
         """Those of which nobody knows yet what came of them."""
-        return [attempt for attempt in self.attempts(run) if attempt.state in UNSETTLED]
+        marks = ", ".join("?" * len(UNSETTLED))
+        query = f"SELECT * FROM attempts WHERE ? IN ('', run) AND state IN ({marks}) ORDER BY rowid"
+        return [attempt_of(row) for row in self._all(query, run, *UNSETTLED)]
 
     def reserved(self, run: str) -> Decimal:
         """USD that attempts may be costing of which nobody knows: their cap, since they were sent."""

@@ -79,7 +79,7 @@ class Book:
         if there is None or (there.st_ino, there.st_dev) != (self._opened.st_ino, self._opened.st_dev):
             raise OutsideFailed(
                 f"the ledger {self.path} was replaced while it was in use",
-                "run `inv reconcile`: it finds what was rented meanwhile",
+                "run `./inv reconcile`: it finds what was rented meanwhile",
             )
 
     def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
@@ -101,7 +101,7 @@ class Book:
     def _one(self, sql: str, *values: object) -> sqlite3.Row:
         found = self._first(sql, *values)
         if found is None:
-            raise OutsideFailed(f"the ledger {self.path} lacks a row that it must have", "run `inv reconcile`")
+            raise OutsideFailed(f"the ledger {self.path} lacks a row that it must have", "run `./inv reconcile`")
         return found
 
 
@@ -112,7 +112,9 @@ def unwritable(path: Path, failure: sqlite3.Error) -> StokerError:
 
 def unreadable(path: Path, failure: sqlite3.Error) -> StokerError:
     """What to tell when it cannot be read."""
-    return OutsideFailed(f"the ledger {path} cannot be read: {failure}", "the same command again, then `inv reconcile`")
+    return OutsideFailed(
+        f"the ledger {path} cannot be read: {failure}", "the same command again, then `./inv reconcile`"
+    )
 
 
 def stamp(at: datetime) -> str:

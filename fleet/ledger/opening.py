@@ -147,5 +147,5 @@ def aside(path: Path, clock: Clock, damage: str) -> str:
             part.replace(to.with_name(to.name + ending))
     return (
         f"the ledger was damaged ({damage}); it is kept as {to.name} and a new one was begun: "
-        "run `inv reconcile` now, it finds the machines that are still rented"
+        "run `./inv reconcile` now, it finds the machines that are still rented"
     )

@@ -35,7 +35,7 @@ class Runs(Story):
                 self._note(db, run.name, "run", f"begun with {run.profile or 'no profile'}, {run.image or 'no image'}")
         except sqlite3.IntegrityError:
             raise Refused(
-                f"there is a run `{run.name}` already", f"`inv resume {run.name}`, or another name with --run"
+                f"there is a run `{run.name}` already", f"`./inv resume {run.name}`, or another name with --name"
             ) from None
         return self.run(run.name)
 
@@ -44,7 +44,7 @@ class Runs(Story):
         row = self._first("SELECT * FROM runs WHERE name = ?", name)
         if row is None:
             near = nearest(name, [known.name for known in self.runs()])
-            raise WrongInput(f"no run `{name}`", f"did you mean `{near}`?" if near else "`inv status` lists them")
+            raise WrongInput(f"no run `{name}`", f"did you mean `{near}`?" if near else "`./inv status` lists them")
         return run_of(row)
 
     def runs(self) -> list[Run]:

@@ -31,7 +31,7 @@ UNSETTLED = (INTENDED, SENT, UNCLEAR)
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a run may cost. None: no such limit. usd: all its machines together, failed attempts included; usd_hour:
-    one machine; hours: of one machine; idle_minutes: of its GPUs."""
+    one machine; hours: of all of them; idle_minutes: of its GPUs."""
 
     usd: Decimal | None = None
     usd_hour: Decimal | None = None

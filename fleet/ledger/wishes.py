@@ -24,7 +24,7 @@ class Wishes(Runs):
         """
         found = self.run(run)
         if found.state != OPEN:
-            raise Refused(f"`{run}` is {found.state}", f"`inv resume {run}` opens it again")
+            raise Refused(f"`{run}` is {found.state}", f"`./inv resume {run}` opens it again")
         if run in self._wished:
             raise Refused(f"`{run}` is being launched by this very process", "wait for it to end")
         self.locks.take(run)

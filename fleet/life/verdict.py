@@ -72,6 +72,8 @@ def judge(sight: Sight, now: datetime, patience: Patience) -> Verdict:
         return Verdict(Life.DONE, sight.signs.stop)
     if sight.signs.stop in LIMITED:
         return Verdict(Life.LIMITED, sight.signs.stop)
+    if sight.signs.exited == 0:
+        return Verdict(Life.DONE, "the run ended with 0")
     if not sight.listed:
         return Verdict(Life.UNREADABLE, "its provider does not answer")
     found = sight.instance

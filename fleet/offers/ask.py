@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from fleet.offers import hyperbolic, runpod, vast
@@ -14,7 +13,8 @@ from fleet.offers.offer import Found, Offer, Question, Skipped, told
 from fleet.wire.failed import KeyRefused, key_step
 from fleet.wire.keys import Key
 from fleet.wire.line import Line
-from profiles.errors import StokerError, WrongInput
+from fleet.wire.together import each
+from profiles.errors import WrongInput
 from profiles.nearest import nearest
 
 PROVIDERS: dict[str, Callable[[Line, Question, str], Found]] = {
@@ -73,46 +73,20 @@ def ask(
 
     Never raises for a provider: its failure is in the answer, and the others' offers still count.
     """
-    results: dict[str, Found | str] = {}
-    lock, seen = threading.Lock(), now.isoformat(timespec="seconds")
-
-    def one(provider: str) -> None:
-        result = asked(provider, keys.get(provider), question, seen, deadline)
-        with lock:
-            results[provider] = result
-
-    # Daemons: a name server that does not answer must not keep the program from ending.
-    threads = [threading.Thread(target=one, args=(name,), daemon=True, name=f"offers of {name}") for name in providers]
-    end = time.monotonic() + deadline
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    with lock:
-        done = dict(results)
-    found = {name: result for name in providers if isinstance(result := done.get(name), Found)}
-    late = f"no answer within {deadline:.0f} s; check the network, then ask again"
-    failures = {
-        name: result if isinstance(result, str) else f"{name}: {late}"
-        for name in providers
-        if not isinstance(result := done.get(name), Found)
-    }
+    seen = now.isoformat(timespec="seconds")
+    heard = each({name: partial(asked, name, keys.get(name), question, seen, deadline) for name in providers}, deadline)
+    found = heard.results
     return Answer(
-        tuple(offer for each in found.values() for offer in each.offers),
-        failures,
-        tuple(row for each in found.values() for row in each.skipped),
+        tuple(offer for one in found.values() for offer in one.offers),
+        heard.failures,
+        tuple(row for one in found.values() for row in one.skipped),
         dict.fromkeys(found, now),
     )
 
 
-def asked(provider: str, key: Key | None, question: Question, seen: str, deadline: float) -> Found | str:
-    """One provider's offers, or its failure on one line."""
-    try:
-        if key is None and provider not in WITHOUT_KEY:
-            raise KeyRefused(provider, "no key", key_step(provider))
-        with Line(provider, key.value if key else "", deadline) as line:
-            return PROVIDERS[provider](line, question, seen)
-    except StokerError as failed:
-        return "; ".join(filter(None, (failed.what, failed.next_step)))
-    except Exception as unforeseen:  # a mistake of ours must not cost the others' prices; its text may hold a secret
-        return f"{provider}: its answer was not understood ({type(unforeseen).__name__}); please report it"
+def asked(provider: str, key: Key | None, question: Question, seen: str, deadline: float) -> Found:
+    """One provider's offers. Raises what is wrong with its key or its answer."""
+    if key is None and provider not in WITHOUT_KEY:
+        raise KeyRefused(provider, "no key", key_step(provider))
+    with Line(provider, key.value if key else "", deadline) as line:
+        return PROVIDERS[provider](line, question, seen)

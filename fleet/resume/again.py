@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from fleet.deploy.container import amount, deadline, restored, stored
+from fleet.deploy.container import amount, dollars, ends_at, restored, stored
+from fleet.deploy.place import placed
 from fleet.ledger.values import Run
 from fleet.offers.offer import Offer
 from fleet.providers.values import Container, Login
@@ -39,12 +40,13 @@ def container(
     limits = run.limits
     told = {
         "STOKER_PRICE": amount(usd_hour / count),
-        "STOKER_DOLLARS": "" if limits.usd is None else amount(limits.usd),
+        "STOKER_DOLLARS": dollars(limits, usd_hour),
         "TRAINING_HOURS": "" if limits.hours is None else f"{limits.hours:.2f}",
         "STOKER_IDLE_MINUTES": "" if limits.idle_minutes is None else f"{limits.idle_minutes:g}",
-        "STOKER_DEADLINE": deadline(now, hours),
+        "STOKER_DEADLINE": ends_at(now, hours),
     }
     env = {name: value for name, value in {**kept.env, **told}.items() if value or name not in told}
+    env = placed(env, offer.provider)
     return replace(kept, command=command(run, offer), env=env, login=login, disk_gb=disk_gb or kept.disk_gb)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fleet.ledger.ledger import Ledger
@@ -16,6 +16,7 @@ from fleet.watch.watched import Watched
 from profiles.errors import CheckFailed, OutsideFailed, Refused
 
 LEAST = 0.05  # hours: three minutes train nothing
+SHORT = timedelta(hours=1)
 STANDING = (State.STOPPED, State.INTERRUPTED)
 
 
@@ -74,7 +75,8 @@ def source(ledger: Ledger, now: Watched, found: Sequence[Saved], from_start: boo
         return there
     where = f"at {run.remote}" if run.remote else "elsewhere: it has no remote store"
     anew = f"./inv resume {run.name} --from-start"
-    if known is not None and known.ended is None and not known.missed and known.instance.state in STANDING:
+    standing = known is not None and known.ended is None and not known.missed and known.instance.state in STANDING
+    if known is not None and standing and not (run.remote and fresh and little(now)):
         raise Refused(
             f"nothing of `{run.name}` is saved {where}; the disk of {known.provider} {known.id} is all there is of it",
             f"start it in the provider's console and fetch it; {anew} ends it and begins anew",
@@ -93,6 +95,14 @@ def source(ledger: Ledger, now: Watched, found: Sequence[Saved], from_start: boo
         f"there is nothing to go on from: no whole checkpoint of `{run.name}` is {where}",
         f"{anew} trains it from the beginning{bills}",
     )
+
+
+def little(now: Watched) -> bool:
+    """Whether a machine that stands still holds little: no checkpoint was heard of, or it was rented for a short time.
+    A remote that never took anything may be a login that is wrong: then its disk holds a night's work."""
+    if now.known is None or now.spent.billed < SHORT:
+        return True
+    return now.heard.read is not None and now.heard.signs.saved is None
 
 
 def affordable(ledger: Ledger, run: Run, now: datetime, usd_hour: Decimal = Decimal(0)) -> float | None:

@@ -16,7 +16,7 @@ SPOT_LOSSES = 3  # losses of interruptible machines before on-demand ones are re
 
 
 class Where(StrEnum):
-    """The policies of `inv resume`."""
+    """The policies of `./inv resume`."""
 
     SAME = "same"  # the provider and GPU of the last machine
     ANY = "any"  # every provider there is a key for

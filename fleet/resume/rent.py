@@ -9,7 +9,7 @@ from fleet.launch.candidate import Candidate
 from fleet.launch.launch import launch
 from fleet.launch.outcomes import NoMachine
 from fleet.launch.patience import Patience
-from fleet.ledger.values import Attempt, Run
+from fleet.ledger.values import OPEN, Attempt, Run
 from fleet.providers.values import Container, Instance
 from fleet.resume.again import container, plan
 from fleet.resume.decide import affordable
@@ -42,6 +42,8 @@ def rent(back: Comeback, run: Run, saved: Saved | None) -> Instance:
         f"{first.offer.count} x {first.offer.gpu} at {first.offer.provider}" if first.offer.count else "this machine"
     )
     back.agree(f"rent {place} for {first.usd_hour:.2f} USD/h, to go on from {step}")
+    if run.state != OPEN:  # not before the yes: an open run without a machine is one that `watch --resume` rents for
+        ledger.set_state(run.name, OPEN, "resumed")
     back.say(f"going on from {step}; {len(boxes)} offers, the first is {place} for {first.usd_hour:.2f} USD/h")
     wish = ledger.wish(run.name, f"resume, from {step}")
     candidates = [

@@ -14,7 +14,8 @@ from fleet.clock import Clock
 from fleet.deploy import waiting
 from fleet.deploy.deploy import Deployed, Ready, trains
 from fleet.launch.end import end
-from fleet.ledger.values import DONE, OPEN, Run
+from fleet.launch.thin import is_own
+from fleet.ledger.values import DONE, Run
 from fleet.life.verdict import Patience as LifePatience
 from fleet.providers.provider import Provider
 from fleet.providers.values import Instance, Login
@@ -95,7 +96,7 @@ def resume(back: Comeback, name: str, wait: bool = True) -> Resumed:
         while not isinstance(found, Resumed):
             rested(back, name)
             with ledger.hold(name):
-                if ledger.live(name):
+                if any(is_own(ledger, one) and not one.ending for one in ledger.live(name)):
                     return Resumed(name, "another process has brought it back")
                 instance = rent(back, ledger.run(name), found)
             done = seen(back, name, instance, wait)
@@ -154,8 +155,6 @@ def cleared(back: Comeback, now: Watched, fresh: bool) -> Resumed | Saved | None
         ledger.checkpoint(run.name, saved.step, run.remote, "")
         ledger.tell(run.name, "checkpoint", f"step {saved.step} is whole at {run.remote}")
     decide.affordable(ledger, run, back.clock.now())
-    if run.state != OPEN:
-        ledger.set_state(run.name, OPEN, "resumed")
     return saved
 
 

@@ -18,6 +18,7 @@ class Saved:
     url: str
     whole: bool = True
     why: str = ""
+    of: int | None = None  # steps that its run shall make, as its manifest tells
 
 
 # Those at a URL; [] when there are none. Raises OutsideFailed when the store does not answer. The fleet imports no
@@ -39,5 +40,8 @@ def planned_steps(run: Run) -> int | None:
 
 def last_step(run: Run, found: Sequence[Saved]) -> int | None:
     """The step of the newest checkpoint when there is nothing left to train after it, else None."""
-    there, end = newest(found), planned_steps(run)
-    return there.step if there is not None and end is not None and there.step >= end else None
+    there = newest(found)
+    if there is None:
+        return None
+    end = planned_steps(run) or there.of
+    return there.step if end is not None and there.step >= end else None

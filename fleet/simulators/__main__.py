@@ -36,6 +36,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=1.0, help="virtual seconds per second; inf: only sleeps count")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--credit", default="1000", help="USD at each provider")
+    parser.add_argument(
+        "--authorized-keys", type=Path, metavar="FILE", help="hyperbolic: public SSH keys that may log in"
+    )
     parser.add_argument("--state", type=Path, help="a folder to keep: by it a run that was killed is cleaned up after")
     return parser.parse_args(arguments)
 
@@ -48,7 +51,8 @@ def open_sites(given: argparse.Namespace, state: State) -> tuple[list[Site], lis
     sites = []
     for name in asked:
         opened = importlib.import_module(f"fleet.simulators.{name}.site").open_site
-        sites.append(opened(clock, bodies, given.seed, Decimal(given.credit)))
+        lets_in = {"authorized_keys": given.authorized_keys} if name == "hyperbolic" else {}
+        sites.append(opened(clock, bodies, given.seed, Decimal(given.credit), **lets_in))
     return sites, [getattr(given, name) or 0 for name in asked]
 
 

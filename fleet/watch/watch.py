@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from fleet.launch.end import end
@@ -19,6 +19,7 @@ from profiles.errors import StokerError, WrongInput
 OVER = {Life.DONE: DONE, Life.LIMITED: ENDED, Life.FAILED: FAILED}
 # A provider that does not answer holds up the others' limits for so long, and is asked again in the next round.
 ENDING = Patience(ending=75.0, appear=60.0)
+SENDS = timedelta(minutes=10)  # after the last step, when everything is at the remote
 AT_WORK = (State.PENDING, State.STARTING, State.RUNNING, State.UNKNOWN)
 
 
@@ -106,11 +107,21 @@ def act(watching: Watch, found: Watched) -> None:
 def over(watching: Watch, found: Watched) -> None:
     """The training has ended. What it still has to send is waited for: its script says when it has ended too; limits
     hold meanwhile. What is on the machine alone stays there until a limit or the user ends it."""
-    if at_work(found) and found.heard.signs.exited is None:
+    if at_work(found) and found.heard.signs.exited is None and not sent(watching, found):
         return say(watching, found, f"{found.verdict.life}: {found.verdict.why}; waiting until everything is sent")
     if only_copy(found):
         return say(watching, found, f"{found.verdict.life}; its checkpoints are on the machine alone: it is kept")
     return finish(watching, found, OVER[found.verdict.life], found.verdict.why)
+
+
+def sent(watching: Watch, found: Watched) -> bool:
+    """Whether there is nothing left to send, of a run whose script did not say that it has ended: its last step is at
+    the remote, and nothing followed (fine-tuning would)."""
+    env = (found.run.plan.get("container") or {}).get("env") or {}
+    quiet = found.heard.quiet
+    if quiet is None or quiet < SENDS or env.get("RUN_SFT"):
+        return False
+    return watching.finished(found.run) is not None
 
 
 def lost(watching: Watch, found: Watched) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from fleet.clock import Clock
 from fleet.launch.look import sight
+from fleet.launch.thin import is_own
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Known, Run
 from fleet.life.heard import Heard
@@ -28,7 +29,7 @@ EVERY = timedelta(seconds=30)
 OUTPUT = timedelta(minutes=2)
 READS, MINUTE = 6, timedelta(minutes=1)
 FRESH = 0.9  # of EVERY: a list that is younger answers everybody who looks in this round, in ten processes too
-STOPPED = "stopped"  # the event of `inv stop`
+STOPPED = "stopped"  # the event of `./inv stop`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
         verdict = Verdict(Life.BOOTING, f"being rented by {holder}") if holder else Verdict(Life.LOST, NONE)
         spent = spending(ledger, run, None, heard, now, verdict.life)
         return Watched(run, None, verdict, heard, spent, bound(spent, run, eyes), holder=holder)
-    known = machines[-1]
+    known = ([one for one in machines if is_own(ledger, one)] or machines)[-1]  # one that came too late is no run's
     listed, trouble = listing(eyes, known.provider)
     known = ledger.instance(known.provider, known.id) or known
     if listed and known.ended is None and not known.missed:

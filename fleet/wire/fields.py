@@ -23,8 +23,8 @@ def inner(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def number(row: Mapping[str, Any], name: str) -> float | None:
-    """A finite number >= 0, also from a string; None for anything else, booleans included."""
+def signed(row: Mapping[str, Any], name: str) -> float | None:
+    """A finite number, also below 0 (credit) and from a string; None for anything else, booleans included."""
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
@@ -32,7 +32,13 @@ def number(row: Mapping[str, Any], name: str) -> float | None:
         found = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) and found >= 0 else None
+    return found if math.isfinite(found) else None
+
+
+def number(row: Mapping[str, Any], name: str) -> float | None:
+    """A finite number >= 0, also from a string; None for anything else, booleans included."""
+    found = signed(row, name)
+    return found if found is not None and found >= 0 else None
 
 
 def whole(row: Mapping[str, Any], name: str) -> int | None:

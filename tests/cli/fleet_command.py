@@ -36,6 +36,11 @@ class Stage:
     state: Path
     capsys: pytest.CaptureFixture[str]
 
+    @property
+    def books(self) -> Path:
+        """Where the ledger is: a rehearsal's, unless nothing is simulated."""
+        return self.state / "rehearsal" if self.urls else self.state
+
     def __call__(self, *words: str) -> Answer:
         import tasks
         from cli.program import Program, Tasks, help_first

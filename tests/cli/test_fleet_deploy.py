@@ -69,10 +69,34 @@ def test_a_dry_run_prints_the_requests_and_leaves_no_trace(stage: Stage, small: 
     assert said.code == 0, said.err
     assert "POST /v2/pods" in said.out and "PUT /api/v0/asks/" in said.out
     assert TOKEN not in said.out + said.err and "key-of-" not in said.out + said.err
-    assert not (stage.state / "fleet.sqlite").exists()
+    assert not (stage.books / "fleet.sqlite").exists()
     assert stage.truth("runpod") == [] and stage.truth("vast") == []
     document = stage.json("deploy", *small, "--dry-run")
     assert document["dry_run"] and document["requests"][0]["method"] in ("POST", "PUT")
+
+
+def test_what_is_typed_of_a_training_reaches_a_machine_without_a_gpu_though_nothing_is_estimated(
+    stage: Stage, built: Built
+):
+    cpu = ("--profile", "cpu", "--image", f"{built.home}:{built.tag}", "--provider", "vast", "--hours", "1")
+    typed = ("--steps", "7", "--set", "optim.lr=0.002", "--depth", "4")
+    made = stage.json("deploy", *cpu, *typed, "--dry-run")
+    run = next(" ".join(line) for line in texts(made["requests"]) if "--steps" in " ".join(line))
+    assert "bin/run --steps 7 " in run
+    assert all(f"--set {word}" in run for word in ("optim.lr=0.002", "model.depth=4"))
+    assert any("neither hours nor dollars are estimated" in note for note in made["notes"]), made["notes"]
+    assert not any("estimated" in note for note in stage.json("deploy", *cpu, "--dry-run")["notes"])
+
+
+def texts(value: object) -> Iterator[list[str]]:
+    """Every text in a document, alone, and every list of texts as they stand."""
+    if isinstance(value, str):
+        yield [value]
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts(one)
 
 
 def test_without_a_yes_nothing_is_rented(stage: Stage, small: tuple[str, str]):
@@ -149,7 +173,7 @@ def test_two_deploys_at_once_are_one_machine(stage: Stage, small: tuple[str, str
     from fleet.ledger.values import Run
     from tests.conftest import ROOT
 
-    with open_ledger(stage.state, open_clock()) as ledger:
+    with open_ledger(stage.books, open_clock()) as ledger:
         ledger.add_run(Run("small"))
         ledger.wish("small", "deploy")
         command = [sys.executable, str(ROOT / "cli/program.py"), "deploy", *small, "--yes"]

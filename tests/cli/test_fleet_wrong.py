@@ -54,7 +54,7 @@ def test_no_key_at_all_says_where_each_comes_from_and_goes(stage: Stage, small: 
 
 
 def test_a_named_provider_without_a_key_says_where_to_get_one(stage: Stage, small: tuple[str, str]):
-    error, step = told(stage, 3, "offers", *small, "--provider", "hyperbolic")
+    error, step = told(stage, 2, "offers", *small, "--provider", "hyperbolic")
     assert "hyperbolic: no key" in error and "HYPERBOLIC_API_KEY" in step
 
 
@@ -112,6 +112,7 @@ def test_a_registry_on_this_machine_is_out_of_reach_of_a_rented_one(
     stage: Stage, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("STOKER_VAST_URL", "https://vast.invalid")
+    monkeypatch.delenv("STOKER_RUNPOD_URL")
     error, step = told(stage, 2, "deploy", *small, "--provider", "vast", "--yes")
     assert "a machine at vast cannot pull from it" in error and "--registry" in step
 
@@ -144,7 +145,7 @@ def test_an_unknown_run_is_told_with_the_nearest(stage: Stage, words: list[str])
     from fleet.ledger.opening import open_ledger
     from fleet.ledger.values import Run
 
-    with open_ledger(stage.state, open_clock()) as ledger:
+    with open_ledger(stage.books, open_clock()) as ledger:
         ledger.add_run(Run("nightly"))
     error, step = told(stage, 2, words[0], "nigthly", *words[1:])
     assert "no run `nigthly`" in error and "did you mean `nightly`?" in step
@@ -155,7 +156,7 @@ def test_a_run_without_a_machine_says_how_to_get_one(stage: Stage):
     from fleet.ledger.opening import open_ledger
     from fleet.ledger.values import Run
 
-    with open_ledger(stage.state, open_clock()) as ledger:
+    with open_ledger(stage.books, open_clock()) as ledger:
         ledger.add_run(Run("nightly"))
     error, step = told(stage, 2, "logs", "nightly")
     assert "`nightly` has no machine now" in error and "./inv resume nightly" in step
@@ -168,24 +169,25 @@ def test_terminate_wants_to_know_what(stage: Stage):
 
 
 def test_a_ledger_of_a_newer_version_is_left_alone(stage: Stage, small: tuple[str, str]):
-    with sqlite3.connect(stage.state / "fleet.sqlite") as newer:
+    stage.books.mkdir()
+    with sqlite3.connect(stage.books / "fleet.sqlite") as newer:
         newer.execute("PRAGMA user_version = 999")
         newer.execute("CREATE TABLE wishes (x)")
-    before = (stage.state / "fleet.sqlite").read_bytes()
+    before = (stage.books / "fleet.sqlite").read_bytes()
     error, step = told(stage, 4, "deploy", *small, "--yes")
     assert step
-    assert (stage.state / "fleet.sqlite").read_bytes() == before
+    assert (stage.books / "fleet.sqlite").read_bytes() == before
     assert nothing_rented(stage), error
 
 
 def test_a_damaged_ledger_is_moved_aside_and_reconcile_finds_the_machine(stage: Stage, small: tuple[str, str]):
     stage("deploy", *small, "--provider", "vast", "--yes")
     assert len(stage.truth("vast")) == 1
-    for path in stage.state.glob("fleet.sqlite*"):
+    for path in stage.books.glob("fleet.sqlite*"):
         path.write_bytes(b"not a ledger at all" * 500)
     said = stage("reconcile")
     assert "warning: " in said.err and "reconcile" in said.err
-    assert list(stage.state.glob("*bad-*"))
+    assert list(stage.books.glob("*bad-*"))
     [row] = stage.json("status")["runs"]
     assert row["provider"] == "vast" and row["run"] == "small"
     assert stage("terminate", "--all", "--yes").code == 0

@@ -38,7 +38,7 @@ def line(markets: dict[str, Market]) -> Callable[..., Line]:
     def make(provider: str, key: str = KEY, deadline: float = 10.0) -> Line:
         slept: list[float] = []
         made = Line(provider, key, deadline, sleep=slept.append)
-        make.slept = slept  # type: ignore[attr-defined]
+        make.slept = slept
         return made
 
     return make

@@ -72,6 +72,14 @@ def engine(content: Mapping[str, Any]) -> str | None:
     return f"{kind} x {told['world']}"
 
 
+def planned(content: Mapping[str, Any]) -> int | None:
+    """The steps that the run of a checkpoint shall make."""
+    config = content.get("config")
+    train = config.get("train") if isinstance(config, Mapping) else None
+    steps = train.get("steps") if isinstance(train, Mapping) else None
+    return steps if isinstance(steps, int) else None
+
+
 def _row(path: Path, content: dict[str, Any] | None, losses: Mapping[int, float]) -> Row:
     row = _facts(path.name, str(path), content, losses)
     row["why"] = verify.fault(path, hashes=False)
@@ -88,6 +96,7 @@ def _facts(name: str, path: str, content: Mapping[str, Any] | None, losses: Mapp
         "checkpoint": name,
         "path": path,
         "step": step,
+        "of": planned(known),
         "tokens": known.get("tokens"),
         "bytes": None,
         "val_loss": losses.get(step) if step is not None else None,

@@ -17,6 +17,7 @@ from trainer.metrics.gpu import Sampler
 from trainer.metrics.progress import progress_line
 from trainer.metrics.system import process_began
 
+TOLD = ("save", "stop")  # events that a fleet acts upon (fleet/life/signs.py)
 ADVICE_AFTER = 10  # split steps: the first ones compile
 ADVISED = 10_000_000  # parameters; in a smaller model everything but the model takes a share of the step
 
@@ -86,9 +87,12 @@ class Journal:
             self.words.warn(text)
 
     def add(self, event: str, **values: Any) -> None:
-        """A line of training_metrics.jsonl."""
-        if self.first:
-            self._training.add(event, **values)
+        """A line of training_metrics.jsonl; of TOLD on standard output too, for who watches from outside."""
+        if not self.first:
+            return
+        line = self._training.add(event, **values)
+        if event in TOLD and not self._terminal:
+            self._out(json.dumps(line))
 
     def step(self, performance: dict[str, Any], **values: Any) -> None:
         """The lines of one step: training, performance, and standard output every metrics.every steps."""
@@ -104,8 +108,12 @@ class Journal:
             values["step"], self.config.train.steps, line["loss"], values["lr"], performance, line["grad_norm"]
         )
         self.words.write(words)
+        self._out(words if self._terminal else json.dumps(line))
+
+    @staticmethod
+    def _out(line: str) -> None:
         try:
-            print(words if self._terminal else json.dumps(line), flush=True)
+            print(line, flush=True)
         except OSError:  # a full disk or a closed pipe behind standard output; the files have the line
             pass
 

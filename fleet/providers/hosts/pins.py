@@ -14,7 +14,7 @@ KEY = "STOKER_SSH_KEY"  # path of a private key; without it the agent's and ssh'
 def pin(state: Path, provider: str, rental: str) -> Path:
     """The file that holds a rental's host key. state: the `.stoker` folder."""
     if not rental or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in rental):
-        raise WrongInput(f"{provider}: no rental's id: {rental!r}", "ids stand in `inv status`")
+        raise WrongInput(f"{provider}: no rental's id: {rental!r}", "ids stand in `./inv status`")
     return state / FOLDER / f"{provider}-{rental}"
 
 

@@ -24,7 +24,7 @@ def logs(host: Host, tag: str, tail: int = 100, follow: bool = False) -> Iterato
             for row in host.shell.lines(script("logs"), tag, *more, "follow" if follow else ""):
                 at, _, line = row.partition(" ")
                 if not at[:4].isdigit():
-                    raise OutsideFailed(f"{host.name}: no output of {tag} ({printable(row)})", "see `inv status`")
+                    raise OutsideFailed(f"{host.name}: no output of {tag} ({printable(row)})", "see `./inv status`")
                 if at > seen:  # RFC 3339 with nine digits, UTC: in order as text
                     seen, lost = at, 0
                     yield line

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fleet.providers.hosts import envfile
 from fleet.providers.hosts.host import Host, script
 from fleet.providers.hosts.jobs import RUNNING, SLICE, Done, finish, state
 from fleet.providers.hosts.prepare import PULL
 from fleet.providers.hosts.ssh import Said
+from fleet.providers.masked import masked
 from fleet.providers.values import Container
 from fleet.wire.fields import printable
 from profiles.errors import CheckFailed, OutsideFailed, StokerError, WrongInput
@@ -51,7 +50,7 @@ def start(host: Host, folder: str, container: Container, tag: str) -> None:
         )
         if not said.code:
             return
-        told = masked(said.err, container.secrets).lower()
+        told = masked(said.err, container.secrets.values()).lower()
         if attempt == 1 and any(word in told for word in NO_RUNTIME):
             finish(host, folder, "install", script("install"), "runtime")
             continue
@@ -78,14 +77,6 @@ def arguments(container: Container, tag: str, names: list[str]) -> list[str]:
     ]
 
 
-def masked(text: str, hidden: Mapping[str, str]) -> str:
-    """`text` without any of the values."""
-    for value in sorted(hidden.values(), key=len, reverse=True):
-        if value:
-            text = text.replace(value, "***")
-    return text
-
-
 def _log_in(host: Host, folder: str, container: Container) -> None:
     login = container.login
     assert login is not None
@@ -94,7 +85,7 @@ def _log_in(host: Host, folder: str, container: Container) -> None:
         script("login"), folder, login.registry, login.user, str(len(password)), given=password, patience=90.0
     )
     if said.code:
-        words = masked(said.words, {"": login.password})
+        words = masked(said.words, [login.password])
         if any(word in words.lower() for word in (*NO_ENTRY, "incorrect username or password")):
             raise WrongInput(
                 f"{login.registry} refuses the login of {login.user} ({words})",
@@ -118,7 +109,9 @@ def _why_no_image(host: Host, container: Container, done: Done) -> StokerError:
 
 def _why_no_start(host: Host, container: Container, said: Said) -> StokerError:
     # Its last line may only be advice: "Run 'docker run --help' for more information".
-    rows = [row for row in masked(said.err, container.secrets).splitlines() if row.strip() and "--help'" not in row]
+    rows = [
+        row for row in masked(said.err, container.secrets.values()).splitlines() if row.strip() and "--help'" not in row
+    ]
     told, words = "\n".join(rows).lower(), printable(rows[-1]) if rows else f"docker ended with {said.code}"
     if any(word in told for word in FULL):
         return CheckFailed(f"{host.name}: the container does not fit on its disk", "end it, and take another")

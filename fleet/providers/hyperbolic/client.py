@@ -16,7 +16,7 @@ from fleet.offers import hyperbolic as market
 from fleet.offers.offer import Found, Question
 from fleet.providers.hosts import keeper, pins, running
 from fleet.providers.hosts.host import MEMORY, Host
-from fleet.providers.hosts.ssh import shell
+from fleet.providers.hosts.ssh import NotLetIn, shell
 from fleet.providers.hyperbolic import bodies, orders, outcome, rentals, settle
 from fleet.providers.hyperbolic.lacks import LACKS
 from fleet.providers.outcomes import Because, NotCreated, Unable
@@ -39,6 +39,9 @@ from profiles.errors import OutsideFailed, WrongInput
 BETWEEN = timedelta(seconds=1)  # between two requests: its limits are not known (3.2), others ask every 5-30 s
 ENDED = ("not found", "already", "no such")
 
+# How long after its first refusal a machine may still get the account's SSH key: guessed, nobody publishes it.
+KEY_ARRIVES = timedelta(minutes=3)
+
 
 class Hyperbolic:
     """See fleet.providers.provider.Provider. environ: STOKER_SSH_KEY, STOKER_HYPERBOLIC_URL, STOKER_LEND_KEY=1."""
@@ -51,6 +54,7 @@ class Hyperbolic:
         self._base = base(self.name, environ)
         self._turn, self._last = threading.Lock(), datetime.min
         self.folders = MEMORY  # of a rented machine
+        self._shut_out: dict[str, datetime] = {}  # rentals that do not take our SSH key, since when
 
     def offers(self, question: Question, seen: str) -> Found:
         """Fixed shapes, on demand; no key is needed. Raises ProviderFailed."""
@@ -62,7 +66,7 @@ class Hyperbolic:
         another provider's and for a key to be lent without a limit."""
         sent, named = bodies.create(order), bodies.option(order.offer)
         if self._lends():
-            keeper.hours(order.container.env, order.offer.count)
+            keeper.hours(order.container.env, order.offer.count, self._clock.now().timestamp())
         try:
             before = tuple(each.id for each in self.instances())
         except KeyRefused as refused:
@@ -97,8 +101,17 @@ class Hyperbolic:
             (note.gpu,) if note else ((instance.gpu,) if instance.gpu else ()),
             note.count if note else (instance.gpus or 1),
         )
-        lend = settle.Lend(self._key, self._base + bodies.TERMINATE, instance.id) if self._lends() else None
-        settle.settle_in(plan, lend)
+        now = self._clock.now().timestamp()
+        lend = settle.Lend(self._key, self._base + bodies.TERMINATE, instance.id, now) if self._lends() else None
+        try:
+            settle.settle_in(plan, lend)
+        except NotLetIn as refused:
+            since = self._shut_out.setdefault(instance.id, self._clock.now())
+            if self._clock.now() - since < KEY_ARRIVES:
+                raise
+            # The key is the account's: the next machine would not take it either, and this one bills.
+            raise WrongInput(refused.what, refused.next_step) from None
+        self._shut_out.pop(instance.id, None)
 
     def shown(self, container: Container, order: Order) -> list[Shown]:
         """The create, and what runs on the machine after it."""
@@ -183,7 +196,7 @@ class Hyperbolic:
     def _there(self, id: str) -> Instance:
         one = self.instance(id)
         if one is None:
-            raise WrongInput(f"{self.name}: there is no rental {id}", "`inv status` shows those there are")
+            raise WrongInput(f"{self.name}: there is no rental {id}", "`./inv status` shows those there are")
         return one
 
     def _host(self, one: Instance) -> Host:

@@ -30,11 +30,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Lend:
-    """The account's key for the machine's own keeper. url: where a rental is ended."""
+    """The account's key for the machine's own keeper. url: where a rental is ended; now: epoch seconds."""
 
     key: str = field(repr=False)
     url: str
     rental: str
+    now: float
 
 
 def settle_in(plan: Plan, lend: Lend | None = None) -> None:
@@ -53,8 +54,9 @@ def _ready(plan: Plan, folder: str, lend: Lend | None) -> None:
     """All that comes before the image. The keeper is there before anything takes long."""
     container = plan.container
     if lend is not None:
-        seconds = round(keeper.hours(container.env, plan.count) * 3600)
-        keeper.lend(plan.host, folder, lend.key, lend.url, lend.rental, seconds, plan.tag)
+        seconds = round(keeper.hours(container.env, plan.count, lend.now) * 3600)
+        well, after = keeper.kept(container.env)
+        keeper.lend(plan.host, folder, lend.key, lend.url, lend.rental, seconds, plan.tag, after, well)
     wanted = Wanted(
         plan.gpus, plan.count, container.cuda, container.disk_gb, container.volume_gb, container.image, container.mount
     )
@@ -71,7 +73,7 @@ def shown(container: Container, tag: str, lends: bool) -> list[Shown]:
         login = {"registry": container.login.registry, "user": container.login.user, "password": "***"}
         steps.append(Shown(PROVIDER, "SSH", "docker login", login, "password by standard input, kept in memory only"))
     if lends:
-        note = "the API key stays in the machine's memory until the rental's end (--lend-key)"
+        note = "the API key stays in the machine's memory until the rental's end (STOKER_LEND_KEY=1)"
         steps.append(Shown(PROVIDER, "SSH", "keeper", {"key": "***", "hours": _hours(container)}, note))
     return [
         *steps,

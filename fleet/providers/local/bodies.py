@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fleet.providers.local.machine import PROVIDER
+from fleet.providers.masked import MASK
+from fleet.providers.rendered import rendered
 from fleet.providers.values import Container, Order
 
-FOLDER = Path(__file__).parents[3] / "templates" / "providers" / "local"
 TAG, RUN, GPUS, OWNER = "stoker.tag", "stoker.run", "stoker.gpus", "stoker.local"
 KEPT = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")  # what Instance.env may hold
 GRACE = 25  # seconds: the default of STOKER_GRACE in the image
-MASK = "***"
 
 
 def container(order: Order, image: str, gpus: list[str], network: str = "") -> dict[str, Any]:
     """POST /containers/create. image: what the engine calls it; gpus: indices; network: "" for the engine's default."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     wanted = order.container
     values = {
         "image": image,
@@ -32,9 +29,7 @@ def container(order: Order, image: str, gpus: list[str], network: str = "") -> d
         "gpus": gpus,
         "mounts": mounts(wanted),
     }
-    made = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
-    body: dict[str, Any] = json.loads(made.get_template("container.json.j2").render(values))
-    return body
+    return rendered(PROVIDER, "container", values)
 
 
 def variables(order: Order) -> dict[str, str]:

@@ -21,6 +21,7 @@ from fleet.providers.local import begin, bodies
 from fleet.providers.local.folder import Folder
 from fleet.providers.local.machine import CPU, PROVIDER
 from fleet.providers.local.unpacked import Baked, baked
+from fleet.providers.masked import MASK
 from fleet.providers.outcomes import Because, NotCreated, Unclear
 from fleet.providers.values import Instance, Order, Shown, State, Volume
 from fleet.wire.failed import ProviderFailed
@@ -211,7 +212,7 @@ class Processes:
 
     def shown(self, order: Order) -> Shown:
         """What would be started; paths of the image as in the image."""
-        secrets = dict.fromkeys(order.container.secrets, bodies.MASK)
+        secrets = dict.fromkeys(order.container.secrets, MASK)
         env = {**bodies.variables(order), **secrets}
         command = ["/opt/stoker/bin/entrypoint", *order.container.command]
         note = "there is no Docker Engine: a plain process, with this machine's Python"

@@ -11,44 +11,25 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleet.offers.offer import ON_DEMAND
+from fleet.offers.runpod import PROVIDER
+from fleet.providers.rendered import of_a_run, of_the_plan, rendered
 from fleet.providers.values import Container, Login, Order
 from profiles.errors import WrongInput
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-FOLDER = Path(__file__).parents[3] / "templates" / "providers" / "runpod"
-# Of one run, not of the plan; and everything that begins with STOKER_.
-OF_A_RUN = frozenset({"TRAINING_HOURS", "MODEL_TAG", "PUBLIC_KEY"})
 LARGEST = 102400  # bytes of a request, also as its template expands it (providers.md 1.2)
 LEAST_VOLUME = 10  # GB of mounts.persistent (1.6)
 MOST_HTTP = 10  # http ports (1.5)
 PUBLIC = re.compile(r"(ssh|ecdsa|sk)-\S+ \S+.*")  # (1.12)
 
 
-@cache
-def environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
-
-
-def rendered(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of the template `name` with `values`, each of them quoted as JSON."""
-    body: dict[str, Any] = json.loads(environment().get_template(f"{name}.json.j2").render(values))
-    return body
-
-
 def template_body(container: Container, registry: str | None) -> dict[str, Any]:
     """The template of a container. registry: the kept login's id. Raises WrongInput for what RunPod cannot run."""
     check(container)
-    values = {**shared(container, registry), "env": plan_env(container), "name": ""}
-    body = rendered("template", values)
+    values = {**shared(container, registry), "env": of_the_plan(container.env), "name": ""}
+    body = rendered(PROVIDER, "template", values)
     return {**body, "name": f"stoker-{slug(container.name)}-{content(body)[:12]}"}
 
 
@@ -63,8 +44,9 @@ def pod_body(order: Order, template: str, registry: str | None, secrets: Mapping
     container, offer = order.container, order.offer
     check(container)
     fits(order)
-    env = run_env(container) if template else dict(container.env)
+    env = of_a_run(container.env) if template else dict(container.env)
     return rendered(
+        PROVIDER,
         "pod",
         {
             **shared(container, registry),
@@ -82,7 +64,8 @@ def pod_body(order: Order, template: str, registry: str | None, secrets: Mapping
 
 def registry_body(login: Login) -> dict[str, Any]:
     """A login that RunPod shall keep."""
-    return rendered("registry", {"name": registry_name(login), "user": login.user, "password": login.password})
+    values = {"name": registry_name(login), "user": login.user, "password": login.password}
+    return rendered(PROVIDER, "registry", values)
 
 
 def registry_name(login: Login) -> str:
@@ -92,7 +75,8 @@ def registry_name(login: Login) -> str:
 
 def secret_body(name: str, value: str, variable: str) -> dict[str, Any]:
     """A secret that RunPod shall keep."""
-    return rendered("secret", {"name": name, "value": value, "description": f"{variable} of a Stoker run"})
+    values = {"name": name, "value": value, "description": f"{variable} of a Stoker run"}
+    return rendered(PROVIDER, "secret", values)
 
 
 def shared(container: Container, registry: str | None) -> dict[str, Any]:
@@ -108,17 +92,6 @@ def shared(container: Container, registry: str | None) -> dict[str, Any]:
         "volume_gb": container.volume_gb,
         "mount": container.mount,
     }
-
-
-def plan_env(container: Container) -> dict[str, str]:
-    """The variables that are the same for every run of a plan."""
-    of_a_run = run_env(container)
-    return {name: value for name, value in container.env.items() if name not in of_a_run}
-
-
-def run_env(container: Container) -> dict[str, str]:
-    """The variables of one run."""
-    return {name: value for name, value in container.env.items() if name in OF_A_RUN or name.startswith("STOKER_")}
 
 
 def slug(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from urllib.parse import quote
 from fleet.clock import Clock
 from fleet.offers import runpod as catalogue
 from fleet.offers.offer import Found, Question
+from fleet.offers.runpod import PROVIDER
 from fleet.providers.outcomes import Because, NotCreated
 from fleet.providers.runpod import bodies, graphql, logs, read, registries, secrets, shown, storage, templates
 from fleet.providers.runpod.created import before, new_id
 from fleet.providers.runpod.pace import Pace
-from fleet.providers.runpod.pages import PROVIDER, listed
+from fleet.providers.runpod.pages import listed
 from fleet.providers.values import (
     Balance,
     Container,
@@ -37,12 +39,13 @@ PODS = "/v2/pods"
 ENDING = (2.0, 5.0, 10.0, 20.0, 40.0)  # seconds between rounds of ending a pod; each round repeats by itself
 LACKS = {
     "spot": "its pods are on demand only: v2 rents nothing that can be outbid; use vast for bids",
+    "forget": secrets.STAY,
     "machine": "it does not tell which machine a pod is on: a bad one cannot be left out, only its region",
 }
 
 
 class RunPod:
-    """fleet.providers.provider.Provider for RunPod. One object serves one thread.
+    """fleet.providers.provider.Provider for RunPod. Threads may share it: each has a line, all of them one pace.
 
     state: the `.stoker` folder; nothing of RunPod's is kept there. environ: STOKER_RUNPOD_URL may name a simulator.
     """
@@ -52,17 +55,20 @@ class RunPod:
     def __init__(self, key: str, state: Path, clock: Clock, environ: Mapping[str, str]) -> None:
         self.state, self.clock = state, clock
         self.lacks: Mapping[str, str] = LACKS
-        self._line = Line(
-            PROVIDER, key, deadline=None, base=base(PROVIDER, environ), sleep=clock.sleep, pace=Pace(clock)
-        )
+        self._key, self._base, self._pace = key, base(PROVIDER, environ), Pace(clock)
+        self._lines = threading.local()
         self._kept: set[str] = set()  # names of secrets that are known to be in its store
 
     @property
     def line(self) -> Line:
-        """The line with the user's key. Raises KeyRefused without one."""
-        if not self._line.key:
+        """This thread's line with the user's key. Raises KeyRefused without one."""
+        if not self._key:
             raise KeyRefused(PROVIDER, "there is no key", key_step(PROVIDER))
-        return self._line
+        found: Line | None = getattr(self._lines, "kept", None)
+        if found is None:
+            found = Line(PROVIDER, self._key, None, self._base, sleep=self.clock.sleep, pace=self._pace)
+            self._lines.kept = found
+        return found
 
     def offers(self, question: Question, seen: str) -> Found:
         """What the catalogue lists; no promise (providers.md 1.11)."""

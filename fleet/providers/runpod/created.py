@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fleet.offers.runpod import PROVIDER
 from fleet.providers.outcomes import Because, NotCreated, Unclear
 from fleet.wire import fields
 from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled, key_step
 from fleet.wire.line import Answered
 
-PROVIDER = "runpod"
 # Wordings of a lack of capacity, on v2 and on its forerunners (1.3). v2 has no code of its own for it.
 FULL = ("instances available", "not enough free gpus")
 SUSPECT = "if every offer is refused with a 400, the request itself is wrong (a disk, a volume or a template?)"

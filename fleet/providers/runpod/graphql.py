@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.offers.runpod import PROVIDER
 from fleet.providers.runpod.read import money
 from fleet.providers.values import Balance
 from fleet.wire import fields
 from fleet.wire.failed import KeyRefused, ProviderFailed
 from fleet.wire.line import Line
 
-PROVIDER = "runpod"
 PATH = "/graphql"
 QUERY = "query { myself { clientBalance currentSpendPerHr spendLimit } }"
 RETIRED = "RunPod has retired the interface that told the balance: look in the console"

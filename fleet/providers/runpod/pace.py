@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from datetime import datetime
 
@@ -16,12 +17,14 @@ class Pace:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.sent: deque[datetime] = deque(maxlen=MOST)
+        self._turn = threading.Lock()  # threads wait one behind the other
 
     def __call__(self, method: str, path: str) -> None:
-        now = self.clock.now()
-        if len(self.sent) == MOST:
-            wait = WINDOW - (now - self.sent[0]).total_seconds()
-            if 0 < wait <= WINDOW:  # more: somebody has set the clock back
-                self.clock.sleep(wait)
-                now = self.clock.now()
-        self.sent.append(now)
+        with self._turn:
+            now = self.clock.now()
+            if len(self.sent) == MOST:
+                wait = WINDOW - (now - self.sent[0]).total_seconds()
+                if 0 < wait <= WINDOW:  # more: somebody has set the clock back
+                    self.clock.sleep(wait)
+                    now = self.clock.now()
+            self.sent.append(now)

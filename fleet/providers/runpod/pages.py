@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.offers.runpod import PROVIDER
 from fleet.wire.failed import ProviderFailed
 from fleet.wire.line import Line
 
-PROVIDER = "runpod"
 MOST = 1000  # pages of up to 1000 rows
 
 

@@ -9,11 +9,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from fleet.offers.offer import ON_DEMAND
-from fleet.offers.runpod import key_of
+from fleet.offers.runpod import PROVIDER, key_of
 from fleet.providers.values import Instance, Ssh, State
 from fleet.wire import fields
 
-PROVIDER = "runpod"
 # The states of providers.md 1.10. EXITED: somebody stopped it, it ended, or the credit did; RunPod does not say which,
 # and v2 rents nothing that can be outbid (1.14), so it is never told as interrupted.
 STATES = {

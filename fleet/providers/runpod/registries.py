@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fleet.offers.runpod import PROVIDER
 from fleet.providers.runpod.bodies import registry_body, registry_name
 from fleet.providers.runpod.once import one
-from fleet.providers.runpod.pages import PROVIDER, listed, row_id
+from fleet.providers.runpod.pages import listed, row_id
 from fleet.providers.values import Credential, Login
 from fleet.wire import fields
 from fleet.wire.line import Line

@@ -19,6 +19,7 @@ from fleet.wire.line import Line
 
 PATH = "/v2/secrets"
 MISSING = frozenset({403, 404, 405, 410, 501})  # no such path, or not for this key
+STAY = "stays in the account's secrets as STOKER_..., another run may use it; the provider's web console deletes it"
 LONGEST = 191  # characters of a name (1.2)
 IN_THE_OPEN = (
     "RunPod's secret store does not answer to this key: tokens go into the pod's own variables, "

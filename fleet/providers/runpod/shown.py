@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fleet.offers.runpod import PROVIDER
+from fleet.providers.masked import MASK, masked
 from fleet.providers.runpod import registries, secrets, templates
 from fleet.providers.runpod.bodies import pod_body, registry_body, secret_body, template_body
 from fleet.providers.values import Container, Order, Shown
-
-PROVIDER = "runpod"
-MASK = "***"
 
 
 def requests(container: Container, order: Order) -> list[Shown]:
@@ -41,15 +40,3 @@ def post(path: str, body: Mapping[str, Any], note: str) -> Shown:
 
 def once(name: str) -> str:
     return f"only when {name} is not there yet"
-
-
-def masked(value: Any, hidden: list[str]) -> Any:
-    """`value` with every secret in it replaced, wherever a user has put it (a token on the command line)."""
-    if isinstance(value, Mapping):
-        return {name: masked(inner, hidden) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [masked(inner, hidden) for inner in value]
-    if isinstance(value, str):
-        for secret in filter(None, hidden):
-            value = value.replace(secret, MASK)
-    return value

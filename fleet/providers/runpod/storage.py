@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from fleet.providers.runpod.pages import PROVIDER, listed, row_id
+from fleet.offers.runpod import PROVIDER
+from fleet.providers.runpod.pages import listed, row_id
 from fleet.providers.values import Volume
 from fleet.wire import fields
 from fleet.wire.line import Line

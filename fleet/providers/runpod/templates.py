@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from fleet.offers.runpod import PROVIDER
 from fleet.providers.runpod.bodies import content
 from fleet.providers.runpod.once import one
-from fleet.providers.runpod.pages import PROVIDER, listed, row_id
+from fleet.providers.runpod.pages import listed, row_id
 from fleet.providers.values import Template
 from fleet.wire import fields
 from fleet.wire.failed import ProviderFailed

@@ -6,33 +6,22 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fleet.offers.offer import INTERRUPTIBLE
+from fleet.providers.masked import MASK
 from fleet.providers.outcomes import Because, NotCreated
+from fleet.providers.rendered import of_the_plan, rendered
 from fleet.providers.values import Container, Login, Order
+from fleet.providers.vast.answers import PROVIDER
 from profiles.errors import WrongInput
 
-FOLDER = Path(__file__).parents[3] / "templates" / "providers" / "vast"
 LEAST_DISK = 8  # GB; fixed for life
 MOST_ENV = 32768  # characters in all; what holds per entry is only presumed (2.5)
 MOST_ARGS = 4096
-MASK = "***"
-# Differs from attempt to attempt, or from user to user: of the create alone, so that a template stays the same.
-OWN = frozenset({"STOKER_TAG", "STOKER_PRICE", "STOKER_DOLLARS", "PUBLIC_KEY"})
 # What needs no quoting in a docker flag string: how Vast splits it is not told.
 PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*")
 PORT = re.compile(r"(\d{1,5})(?:/(tcp|udp))?")
-
-
-def rendered(name: str, values: Mapping[str, object]) -> dict[str, Any]:
-    """A body: the template with every value as JSON, read as JSON again."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
-    body: dict[str, Any] = json.loads(made.get_template(name).render(values))
-    return body
 
 
 def template(container: Container) -> dict[str, Any]:
@@ -41,8 +30,8 @@ def template(container: Container) -> dict[str, Any]:
     Not the command: the create gives it as `args`, and which of that and a template's `args_str` wins is not told.
     """
     flags = [flag for port in container.ports for flag in ("-p", mapped(port).removeprefix("-p "))]
-    for name, value in sorted(container.env.items()):
-        if name not in OWN and name not in container.secrets and PLAIN.fullmatch(value):
+    for name, value in sorted(of_the_plan(container.env).items()):
+        if name not in container.secrets and PLAIN.fullmatch(value):
             flags += ["-e", f"{name}={value}"]
     values = {
         "name": container.name,
@@ -52,8 +41,8 @@ def template(container: Container) -> dict[str, Any]:
         "disk_gb": disk_gb(container),
         "desc": "",
     }
-    digest = hashlib.sha256(json.dumps(rendered("template.json.j2", values), sort_keys=True).encode()).hexdigest()
-    return rendered("template.json.j2", {**values, "desc": f"Stoker {digest[:16]}"})
+    digest = hashlib.sha256(json.dumps(rendered(PROVIDER, "template", values), sort_keys=True).encode()).hexdigest()
+    return rendered(PROVIDER, "template", {**values, "desc": f"Stoker {digest[:16]}"})
 
 
 def create(order: Order, key: str, kept: Mapping[str, str], price: float | None) -> dict[str, Any]:
@@ -86,7 +75,7 @@ def create(order: Order, key: str, kept: Mapping[str, str], price: float | None)
         "mount": container.mount,
         "cancel_unavail": order.offer.kind != INTERRUPTIBLE,
     }
-    return rendered("create.json.j2", values)
+    return rendered(PROVIDER, "create", values)
 
 
 def masked(body: Mapping[str, Any], container: Container) -> dict[str, Any]:

@@ -41,6 +41,7 @@ LACKS = MappingProxyType(
         "registries": "Vast keeps no registry logins: one goes with each create (providers.md 2.10)",
         "ensure_registry": "give the login with the run: it goes with each create",
         "volume": "a volume belongs to one machine: checkpoints go to the remote store instead",
+        "forget": secret_store.STAY,
     }
 )
 
@@ -196,12 +197,6 @@ class Vast:
         """Public SSH keys of the account."""
         with self._line() as line:
             return account.keys(line)
-
-    def forget(self, secrets: Mapping[str, str]) -> None:
-        """Takes a run's secrets out of the account's store, which has a limit."""
-        with self._line() as line:
-            secret_store.forget(line, secrets)
-        self._kept.clear()
 
     def _line(self, pause: float = 0.5) -> Line:
         if not self._key:

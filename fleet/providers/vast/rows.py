@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -93,14 +92,8 @@ def usd(row: Mapping[str, Any], name: str) -> Decimal | None:
 
 def signed(row: Mapping[str, Any], name: str) -> Decimal | None:
     """A number that may be negative (credit), None when there is none to read."""
-    value = row.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        found = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return Decimal(str(found)) if math.isfinite(found) else None
+    found = fields.signed(row, name)
+    return None if found is None else Decimal(str(found))
 
 
 def busy(row: Mapping[str, Any]) -> float | None:

@@ -1,7 +1,8 @@
 """The account's secrets (providers.md 2.10): each is in every container of the account, under its own name.
 
 So the name carries the value's hash: it is made once and never overwritten, and two runs with different tokens cannot
-meet. The container is told which names are its own (STOKER_SECRETS).
+meet. The container is told which names are its own (STOKER_SECRETS). They are not taken out with a run: another one may
+have the same token, on a machine that starts again tomorrow. `terminate` says that they are there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fleet.wire.failed import ProviderFailed
 from fleet.wire.line import Line
 
 PATH = "/api/v0/secrets/"
+STAY = "stays in the account's secrets as STOKER_..., another run may use it; the provider's web console deletes it"
 VALUE = re.compile(r"[A-Za-z0-9_.\-]+")  # no other value is taken
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -62,16 +64,6 @@ def added(line: Line, stored: str, value: str) -> bool:
             return False
         raise without(failed, value) from None
     return True
-
-
-def forget(line: Line, secrets: Mapping[str, str]) -> None:
-    """Takes them out of the account; those that are not there count as taken."""
-    for stored in fit(secrets).values():
-        try:
-            agreed(line.change("DELETE", PATH, {"key": stored}), "a secret")
-        except ProviderFailed as failed:
-            if failed.code != "nonexistent_key":
-                raise
 
 
 def without(failed: ProviderFailed, value: str) -> ProviderFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet.offers.offer import INTERRUPTIBLE
+from fleet.providers.masked import MASK
 from fleet.providers.values import Container, Order, Shown
 from fleet.providers.vast import bids, bodies, secret_store, template_store
 from fleet.providers.vast.answers import PROVIDER
@@ -14,9 +15,7 @@ def requests_of(container: Container, order: Order) -> list[Shown]:
     """Secrets first, then the template, then the create. Raises WrongInput where sending them would."""
     kept = secret_store.fit(container.secrets)
     found = [
-        Shown(
-            PROVIDER, "POST", secret_store.PATH, {"key": stored, "value": bodies.MASK}, f"{name}, when it is not there"
-        )
+        Shown(PROVIDER, "POST", secret_store.PATH, {"key": stored, "value": MASK}, f"{name}, when it is not there")
         for name, stored in sorted(kept.items())
     ]
     plain = sorted(set(container.secrets) - set(kept))

@@ -29,11 +29,17 @@ PATHS = {
         "/v2/network-volumes/{id}",
         "/v2/registries",
         "/v2/registries/{id}",
+        "/v2/registries/delegations",
         "/v2/catalog/gpus",
         "/v2/catalog/gpus/{id}",
+        "/v2/catalog/cpus",
+        "/v2/catalog/cpus/{id}",
         "/v2/catalog/datacenters",
+        "/v2/catalog/datacenters/{id}",
+        "/v2/catalog/templates",
         "/v2/billing",
         "/v2/billing/pods",
+        "/v2/billing/network-volumes",
     ),
 }
 SOURCES = {"runpod": "runpod/docs: api-reference-v2/openapi.json, changed 2026-08-18 (commit 098c7fb0)"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.deploy.ending import refuse_left, terminate, the_machine
+from fleet.deploy.ending import kept_secrets, refuse_left, terminate, the_machine
 from fleet.deploy.names import run_name
 from fleet.deploy.status import status
 from fleet.deploy.waiting import ready, until_it_trains
@@ -105,16 +107,54 @@ def test_terminate_ends_and_sees_that_nothing_is_left_and_a_second_time_is_no_fa
     assert again.done and "nothing to end" in again.words and vast.ended == ["m1"]
 
 
-def test_a_machine_that_cannot_be_proven_gone_is_loud_and_its_run_stays_open(ledger: Ledger, clock: Tick):
+def test_a_machine_that_cannot_be_proven_gone_is_loud_and_stays_known(ledger: Ledger, clock: Tick):
     vast = Stall()
     rented(ledger, vast)
     vast.down = True
     rows = terminate(ledger, ["night"], {"vast": vast}, clock)
-    assert not rows[0].done and ledger.run("night").state == "open" and ledger.live()
+    assert not rows[0].done and ledger.run("night").state == "ended" and ledger.live()
+    assert [row.id for row in status(ledger, {"vast": vast}, clock, output=False).rows] == ["m1"]
     with pytest.raises(OutsideFailed, match="may still bill"):
         refuse_left(rows)
     [without_key] = terminate(ledger, ["night"], {}, clock)
     assert not without_key.done and "no key for vast" in without_key.words
+    vast.down = False
+    assert [row.done for row in terminate(ledger, ["night"], {"vast": vast}, clock)] == [True] and not ledger.live()
+
+
+def test_terminate_tells_which_tokens_stay_where_and_not_their_values(ledger: Ledger, clock: Tick):
+    vast, runpod = Stall("vast", lacks={"forget": "stays there"}), Stall("runpod")
+    rented(ledger, vast, "a")
+    rented(ledger, runpod, "b")
+    for run in ("a", "b"):
+        ledger.change_run(run, plan={"container": {"secrets": ["HF_TOKEN"]}})
+    assert kept_secrets(ledger, ["a", "b"], {"vast": vast, "runpod": runpod}) == ["HF_TOKEN stays there"]
+    in_the_open = Stall("vast", lacks={"forget": "stays there", "secrets": "no store"})
+    assert kept_secrets(ledger, ["a"], {"vast": in_the_open}) == []
+
+
+def test_outputs_are_read_side_by_side_and_for_a_bounded_time(ledger: Ledger, clock: Tick, monkeypatch):
+    both = threading.Barrier(3, timeout=20)
+
+    class Slow(Stall):
+        def logs(self, id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
+            if self.silent:
+                threading.Event().wait(5)
+            else:
+                both.wait()  # one after the other they would wait here for ever
+            yield from super().logs(id, tail, follow)
+
+        silent = False
+
+    there = {name: Slow(name, output=[STEP]) for name in ("vast", "runpod", "hyperbolic")}
+    for name, one in there.items():
+        rented(ledger, one, name)
+    assert [row.signs.step for row in status(ledger, there, clock).rows] == [7, 7, 7]
+    Slow.silent = True
+    monkeypatch.setattr("fleet.deploy.status.OUTPUTS", 0.1)
+    begun = time.monotonic()
+    assert [row.signs.step for row in status(ledger, there, clock).rows] == [None, None, None]
+    assert time.monotonic() - begun < 5
 
 
 def test_one_that_fails_costs_no_other(ledger: Ledger, clock: Tick):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet.deploy import dryrun, secrets
+from fleet.providers.values import Shown
 from profiles.errors import Refused, WrongInput
 
 TOKEN = "hf_" + "Q7w8E9r1T2y3U4i5O6p7A8s9D1f2G3h4J5"
@@ -54,6 +55,6 @@ def test_a_store_s_usual_keys_are_missed():
 
 
 def test_what_a_client_forgot_to_mask_is_masked_before_it_is_printed():
-    body = {"env": {"HF_TOKEN": TOKEN}, "args": ["--token", f"x{TOKEN}y"], TOKEN: 1, "n": 2}
-    assert TOKEN not in str(dryrun.masked(body, [TOKEN]))
-    assert dryrun.masked(body, [TOKEN])["n"] == 2
+    shown = Shown("vast", "PUT", "/", {"env": {"HF_TOKEN": TOKEN}, "n": 2}, f"with {TOKEN}")
+    (row,) = dryrun.rows([shown], {"HF_TOKEN": TOKEN})
+    assert TOKEN not in str(row) and row["body"]["n"] == 2

@@ -72,6 +72,13 @@ def test_the_container_carries_its_own_limits():
     assert env["STOKER_END_INSTANCE"] == "1"
 
 
+def test_where_an_hour_costs_nothing_the_container_is_told_of_no_dollars():
+    """The trainer refuses dollars without a price: the run would end before its first step."""
+    free = replace(FIRST, usd_hour=Decimal(0))
+    made = recipe(PROFILE, "night", IMAGE, NEEDS, Limits(Decimal(50), None, 3.0, 10.0))
+    assert "STOKER_DOLLARS" not in made.on(free, NOW).env and made.on(FIRST, NOW).env["STOKER_DOLLARS"] == "50.0000"
+
+
 def test_a_machine_is_not_ended_with_the_run_when_nothing_outlives_it():
     env = recipe(PROFILE, "night", IMAGE, NEEDS, Limits(hours=3.0)).on(FIRST, NOW).env
     assert "STOKER_END_INSTANCE" not in env and "STOKER_REMOTE" not in env and env["STOKER_DEADLINE"]

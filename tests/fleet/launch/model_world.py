@@ -110,6 +110,7 @@ class World:
     creates: list[str] = field(default_factory=list)  # tags that were asked for
     die: str = ""  # a place where our process ends: "before launch", "after launch", "after terminate"
     labels: bool = True  # whether lists repeat the label
+    refuses: Because | None = None  # every create, for this reason
     asked: int = 0
     late: list[tuple[datetime, Order]] = field(default_factory=list)
     _draw: random.Random = field(init=False)
@@ -205,6 +206,8 @@ class ModelProvider:
         self._dies("before launch")
         if world.down:
             raise Unclear(f"{self.name}: no answer")
+        if world.refuses is not None:
+            raise NotCreated(world.refuses, f"{self.name}: no, {world.refuses}", f"see {self.name}")
         if world.happens("create.429_before"):
             raise NotCreated(Because.BUSY, f"{self.name}: too often", after=5.0)
         if world.happens("create.capacity") or "gone" in order.offer.machine:

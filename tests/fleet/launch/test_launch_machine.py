@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,12 +44,12 @@ class Fleet(RuleBasedStateMachine):
         self.scene.ledger.shut()
         shutil.rmtree(self.folder)
 
-    def doing(self, kill: tuple[int, bool] | None, work: object) -> None:
+    def doing(self, kill: tuple[int, bool] | None, work: Callable[[], object]) -> None:
         """One command of ours as a process of its own, which may be killed."""
         ledger = self.scene.ledger
         ledger.writes_left, ledger.after = kill if kill else (float("inf"), True)
         try:
-            work()  # type: ignore[operator]
+            work()
         except (StokerError, Killed):
             pass
         self.scene.reopen()

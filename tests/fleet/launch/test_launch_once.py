@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from fleet.launch.candidate import Candidate
 from fleet.launch.outcomes import NoMachine, StillThere, Unfit, Unsettled
 from fleet.ledger.values import ABSENT, CREATED, GONE, INTENDED, MET, SENT, UNMET, Run
+from fleet.providers.outcomes import Because
 from fleet.providers.values import State
 from profiles.errors import CheckFailed, OutsideFailed, Refused, WrongInput
 from tests.fleet.launch.launch_steps import CAP, Scene
-from tests.fleet.launch.model_world import IMAGE, MAKES, Killed, ModelProvider, World, bid, container, offer
+from tests.fleet.launch.model_world import MAKES, Killed, ModelProvider, World, bid, container, offer
 
 
 def test_a_launch_gives_one_machine_that_is_in_the_ledger_and_closes_its_wish(scene: Scene):
@@ -195,8 +197,6 @@ def test_a_slow_pull_that_tells_its_progress_may_go_on_beyond_the_deadline(scene
 
     class Telling(ModelProvider):
         def _instance(self, machine):
-            from dataclasses import replace
-
             return replace(plain(machine), words=f"{next(words)} MB pulled")
 
     scene.provider = Telling(scene.world)
@@ -402,15 +402,55 @@ def test_a_slice_that_another_run_has_just_rented_is_not_bought_again(scene: Sce
     assert "`night` has just rented it" in failure.value.tried[0].words
 
 
-def test_a_provider_that_refuses_the_account_is_left_and_the_others_are_tried(scene: Scene):
-    scene.run()
+def elsewhere(scene: Scene, number: int = 7) -> Candidate:
+    """An offer of another provider's, where all is well."""
     other = ModelProvider(World(scene.clock, seed=9), name="runpod")
+    return Candidate(other, offer(number, provider="runpod"), container("night"))
+
+
+def test_an_offer_that_is_gone_is_followed_by_another_provider_s(scene: Scene):
+    scene.run()
     scene.world.faults = {"create.capacity": 1.0}
-    found = scene.launch(
-        candidates=[
-            *scene.candidates([offer(1)]),
-            Candidate(other, offer(7, provider="runpod"), container("night")),
-        ]
-    )
-    assert found.provider == "runpod"
-    assert IMAGE.startswith("registry.example")
+    found = scene.launch(candidates=[*scene.candidates([offer(1), offer(2)]), elsewhere(scene)])
+    assert found.provider == "runpod" and len(scene.world.creates) == 2
+    assert [attempt.because for attempt in scene.ledger.attempts()] == ["capacity", "capacity", ""]
+
+
+@pytest.mark.parametrize("because", [Because.CREDIT, Because.KEY, Because.INVALID])
+def test_a_provider_that_refuses_the_account_is_asked_once_and_the_others_are_tried(scene: Scene, because: Because):
+    scene.run()
+    scene.world.refuses = because
+    found = scene.launch(candidates=[*scene.candidates([offer(1), offer(2), offer(3)]), elsewhere(scene)])
+    assert found.provider == "runpod" and len(scene.world.creates) == 1
+    assert [attempt.because for attempt in scene.ledger.attempts()] == [because, ""]
+    assert [wish.state for wish in scene.ledger.wishes()] == [MET]
+
+
+@pytest.mark.parametrize("because", [Because.CREDIT, Because.KEY, Because.INVALID])
+def test_when_there_is_no_other_provider_its_reason_and_its_way_out_are_the_next_step(scene: Scene, because: Because):
+    scene.run()
+    scene.world.refuses = because
+    with pytest.raises(NoMachine) as failure:
+        scene.launch(offers=[offer(1), offer(2), offer(3)])
+    assert failure.value.next_step == f"vast: no, {because}; see vast"
+    assert [row.outcome for row in failure.value.tried] == [because, "skipped", "skipped"]
+    assert "as before" in failure.value.tried[1].words
+    assert scene.world.machines == [] and [wish.state for wish in scene.ledger.wishes()] == [UNMET]
+
+
+def test_what_is_not_for_this_account_is_only_passed_over(scene: Scene):
+    scene.run()
+    scene.world.refuses = Because.FORBIDDEN
+    with pytest.raises(NoMachine):
+        scene.launch(offers=[offer(1), offer(2)])
+    assert len(scene.world.creates) == 2
+
+
+def test_tokens_that_go_without_a_secret_store_are_told_once(scene: Scene):
+    scene.run()
+    scene.provider.lacks = {"secrets": "tokens go into the machine's own variables"}
+    secret = replace(container("night"), secrets={"HF_TOKEN": "hf_planted"})
+    scene.launch(candidates=[replace(one, container=secret) for one in scene.candidates([bid(1, 1.0), offer(2)])])
+    told = [line for line in scene.said if "own variables" in line]
+    assert told == ["vast: tokens go into the machine's own variables"]
+    assert "own variables" in str(scene.ledger.events("night", 99)) and "hf_planted" not in str(scene.said)

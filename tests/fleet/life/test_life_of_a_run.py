@@ -80,3 +80,9 @@ def test_only_a_loss_or_a_stuck_boot_rents_again(
     if verdict.resumable:
         assert listed
         assert state in (None, State.INTERRUPTED, State.STOPPED, State.FAILED) or verdict.life is Life.STUCK
+
+
+def test_a_script_that_ended_well_is_done_whatever_became_of_its_machine():
+    for state in (None, State.STOPPED, State.RUNNING):
+        assert life(state, Signs(step=7, exited=0)) is Life.DONE
+    assert life(None, Signs(step=7, exited=0), listed=False) is Life.DONE

@@ -34,7 +34,7 @@ class Recorded:
     def __init__(self, site: Site) -> None:
         self.site, self._answer = site, site.answer
         self.exchanges: list[dict[str, Any]] = []
-        site.answer = self.answer  # type: ignore[method-assign]
+        site.answer = self.answer
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
         reply = self._answer(method, target, headers, body)
@@ -154,7 +154,7 @@ def refusals(scene: Scene) -> None:
     call("create-pod", body=pod("refused-5xx"))
     scene.faults(create__drop_after_commit={"count": 1})
     call("create-pod", body=pod("lost-answer"))
-    scene.recorded.site.world.credit = 0  # type: ignore[assignment]
+    scene.recorded.site.world.credit = 0
     call("create-pod", body=pod("broke"))
     call("list-pods")
 

@@ -173,7 +173,7 @@ def test_a_killed_simulator_leaves_no_process(tmp_path: Path):
         id = talk.made(RENTALS, ORDER)["id"]
         talk.ask("POST", "/_sim/clock", {"sleep": 210})
         row = until(lambda: next(iter(r for r in talk.get(RENTALS) if r["status"] == "Running"), None))
-        machine = Shelled(None, talk, id, row["providerData"]["sshNetworking"][0], key)  # type: ignore[arg-type]
+        machine = Shelled(None, talk, id, row["providerData"]["sshNetworking"][0], key)
         assert machine.run("setsid sleep 600 >/dev/null 2>&1 </dev/null &").returncode == 0
         assert marked(id)
     finally:

@@ -1,4 +1,4 @@
-"""Every answer of the simulated RunPod against the provider's own specification, where its file is at hand.
+"""Every answer of the simulated RunPod against the provider's own specification (tests/data/specs/extract.py).
 
 What is newer than the file (providers.md 1.2) is added by name: `pagination`, `entrypoint`, `cmd`, two fields of gpu.
 """
@@ -22,8 +22,7 @@ from fleet.simulators.site import Site
 from tests.fleet.simulators.talking import H100, RTX, Talk, pod
 
 ROOT = Path(__file__).resolve().parents[3]
-FILE = ROOT.parent / "shared/specs/runpod-rest-v2-openapi.json"
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="RunPod's specification is not beside this checkout")
+FILE = ROOT / "tests/data/specs/runpod.json"
 ANSWERS = "https://spec.example/"
 
 

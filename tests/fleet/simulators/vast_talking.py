@@ -25,7 +25,7 @@ IMAGE = "registry.example/team/train:7"
 class Vast(Talk):
     """Talk with a few words more."""
 
-    site: VastSite = None  # type: ignore[assignment]
+    site: VastSite = None
 
     def offers(self, **wanted: Any) -> list[dict[str, Any]]:
         answer = self.ask("POST", "/api/v0/bundles/", wanted)

@@ -106,6 +106,14 @@ def test_what_is_done_and_still_sends_is_waited_for(night: Night):
     assert night.ledger.run("night").state == DONE and not made.left
 
 
+def test_a_script_that_never_says_its_end_is_not_waited_for_when_its_last_step_is_saved(night: Night):
+    night.run()
+    machine = night.train(minutes=GOAL / RATE + 1)
+    night.places["vast"].work.codes = Counting({}, machine.tag, 10**6)
+    watched(night, 60, finished=lambda run: last_step(run, night.stored(run.remote)))
+    assert night.ledger.run("night").state == DONE and machine.ended is not None
+
+
 class Counting(dict[str, int]):
     """The script's end is not in the output before it was read so often."""
 

@@ -26,6 +26,7 @@ from fleet.simulators.hyperbolic.inside.programs import read
 
 MODULE = "fleet.simulators.hyperbolic.inside.engine"
 NOWHERE = "0001-01-01T00:00:00Z"
+LIMITS = b"rlimit"  # runc: error setting rlimits, operation not permitted
 NO_GPU = 'could not select device driver "" with capabilities: [[gpu]].'
 TEMPLATE = re.compile(r"{{\s*\.([A-Za-z.]+)\s*}}")
 
@@ -42,19 +43,28 @@ def said(text: str, code: int) -> int:
 
 def real(machine: Path, facts: dict[str, Any], arguments: Sequence[str]) -> int:
     """The real engine, with what a rehearsal changes."""
-    words = list(arguments)
-    if words[:1] == ["run"]:
-        try:
-            run = parse(words[1:])
-        except Unknown as wrong:
-            return said(f"docker: {wrong}", 125)
-        if not facts["runtime"] and run.one("--gpus"):
-            return said(f"docker: Error response from daemon: {NO_GPU}", 125)
-        extra = [word for name, value in facts["environment"].items() for word in ("--env", f"{name}={value}")]
-        labels = {"stoker.simulator.vm": facts["id"], **facts.get("labels", {})}
-        words = ["run", *extra, *rehearsed(run, str(machine / "disk"), labels, bool(facts.get("real_gpus")))]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run([facts["docker"], *words], env=own).returncode
+    if list(arguments[:1]) != ["run"]:
+        return subprocess.run([facts["docker"], *arguments], env=own).returncode
+    try:
+        run = parse(arguments[1:])
+    except Unknown as wrong:
+        return said(f"docker: {wrong}", 125)
+    if not facts["runtime"] and run.one("--gpus"):
+        return said(f"docker: Error response from daemon: {NO_GPU}", 125)
+    extra = [word for name, value in facts["environment"].items() for word in ("--env", f"{name}={value}")]
+    labels = {"stoker.simulator.vm": facts["id"], **facts.get("labels", {})}
+    # An engine that is inside a container, or a user's own, may raise no limits: without them it runs too.
+    for limits in (True, False):
+        words = rehearsed(run, str(machine / "disk"), labels, bool(facts.get("real_gpus")), limits)
+        done = subprocess.run([facts["docker"], "run", *extra, *words], env=own, stderr=subprocess.PIPE)
+        if not done.returncode or not limits or LIMITS not in done.stderr:
+            break
+        if name := run.one("--name"):
+            subprocess.run([facts["docker"], "rm", "--force", name], env=own, capture_output=True)
+    sys.stderr.buffer.write(done.stderr)
+    sys.stderr.flush()
+    return done.returncode
 
 
 class Engine:

@@ -95,12 +95,14 @@ def environment(run: Run, own: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def rehearsed(run: Run, disk: str, labels: dict[str, str], gpus: bool) -> list[str]:
+def rehearsed(run: Run, disk: str, labels: dict[str, str], gpus: bool, limits: bool = True) -> list[str]:
     """The arguments for a real engine that this machine shares with others: volumes on the rented disk, this machine's
-    network instead of published ports, no GPUs where there are none."""
+    network instead of published ports, no GPUs where there are none, no `limits` where none may be raised."""
     kept: list[str] = []
     for name, value in run.flags:
         if name in ("--publish", "-p", "--network") or (name in ("--gpus", "--runtime") and not gpus):
+            continue
+        if name == "--ulimit" and not limits:
             continue
         if name in ("--volume", "-v") and value and value.startswith("/"):
             value = f"{disk}{value}"

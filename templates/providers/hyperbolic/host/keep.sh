@@ -1,9 +1,10 @@
 #!/bin/sh
-# Ends this machine's own rental: after $5 seconds, or $6 seconds after the container $7 has ended. Goes on asking until
-# the provider says that it is ended, or that it knows no such rental.
+# Ends this machine's own rental: after $5 seconds; or when the keeper in the container $7 says that it is time; or $8
+# seconds after that container has ended well, $6 after it failed. Goes on asking until the provider says that it is
+# ended, or that it knows no such rental.
 # $1: curl or python3, $2: the folder with the key, $3: the address to ask, $4: the rental's number.
 set -u
-with=$1 folder=$2 url=$3 rental=$4 seconds=$5 after=$6 tag=$7
+with=$1 folder=$2 url=$3 rental=$4 seconds=$5 after=$6 tag=$7 well=$8
 export STOKER_KEEPER_URL="$url" STOKER_KEEPER_FOLDER="$folder"
 body="{\"rentalId\": $rental, \"reason\": \"the machine's own limit\"}"
 # Since boot: the wall's clock may be set meanwhile.
@@ -29,21 +30,26 @@ except urllib.error.HTTPError as refused:
     fi
 }
 
-# True when the container has run and has ended; what cannot be read has not ended.
+# True when the container has run and has ended; what cannot be read has not ended. Sets `kept`, the seconds after that.
 ended() {
-    state=$(timeout 30 docker inspect --type container --format '{{.State.Status}}' "$tag" 2>&1 </dev/null) || {
+    kept=$after
+    state=$(timeout 30 docker inspect --format '{{.State.Status}}|{{.State.ExitCode}}' "$tag" 2>&1 </dev/null) || {
         case $state in *[Nn]"o such"*) [ "$seen" = yes ] && return 0 ;; esac
         return 1
     }
-    case $state in running | paused | restarting) seen=yes ;; exited | dead) return 0 ;; esac
-    return 1
+    case $state in running* | paused* | restarting*) seen=yes ;; esac
+    case $state in exited* | dead*) ;; *) return 1 ;; esac
+    case $state in *"|0" | *"|75") kept=$well ;; esac
+    # It knows the deadline and idleness (templates/run/keeper.py), and in there is no key to end the machine with.
+    said=$(timeout 30 docker logs --tail 50 "$tag" 2>&1 </dev/null)
+    case $said in *"keeper: "*": ending this machine"*) kept=0 ;; esac
 }
 
-limit=$(($(now) + seconds)) seen=no since=''
+limit=$(($(now) + seconds)) seen=no since='' kept=$after
 while [ "$(now)" -lt "$limit" ]; do
     if ended; then
         since=${since:-$(now)}
-        [ "$(now)" -lt $((since + after)) ] || break
+        [ "$(now)" -lt $((since + kept)) ] || break
     else
         since=''
     fi

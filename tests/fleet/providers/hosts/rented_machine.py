@@ -44,6 +44,7 @@ inspect)
     case "$*" in
     *StartedAt*ExitCode* | *ExitCode*StartedAt*) cat "$state/containers/$name/state" ;;
     *StartedAt*) sed 's/|[0-9]*|/|/' "$state/containers/$name/state" ;;
+    *ExitCode*) cut -d '|' -f 1,2 "$state/containers/$name/state" ;;
     *) cut -d '|' -f 1 "$state/containers/$name/state" ;;
     esac ;;
 login)
@@ -252,6 +253,7 @@ def machine(folder: Path, password: str = "registry-password", path: str = "") -
         "PasswordAuthentication no",
         "PermitRootLogin yes",
         "MaxStartups 100",
+        "KexAlgorithms curve25519-sha256",  # the default, safe from quantum computers, takes a third of a test's time
         f"SetEnv PATH={path or folder / 'bin'} HOME={folder}",  # no settings of the user's own shell
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")

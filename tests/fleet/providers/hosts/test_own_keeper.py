@@ -12,6 +12,7 @@ import pytest
 
 from fleet.providers.hosts import keeper
 from profiles.errors import WrongInput
+from tests.conftest import ROOT
 from tests.fleet.offers.market import KEY, Market, Reply, Seen, reply
 from tests.fleet.providers.hosts.rented_machine import Machine, stop_keeper
 
@@ -30,9 +31,18 @@ def office() -> Iterator[Market]:
     assert made.broken_rules == []
 
 
-def lend(machine: Machine, tmp: Path, office: Market, seconds: int, after: int = 900) -> None:
+def lend(machine: Machine, tmp: Path, office: Market, seconds: int, after: int = 900, well: int | None = None) -> None:
     host = machine.host(tmp)
-    keeper.lend(host, host.look("stk-1").folder, KEY, office.url + TERMINATE, "48213", seconds, "stk-1", after)
+    folder, url = host.look("stk-1").folder, office.url + TERMINATE
+    keeper.lend(host, folder, KEY, url, "48213", seconds, "stk-1", after, well)
+
+
+def ended(machine: Machine, code: int, output: str = "") -> None:
+    """Its container ended with this code and these last words."""
+    folder = machine.state / "containers/stk-1"
+    folder.mkdir()
+    (folder / "state").write_text(f"exited|{code}|2026-01-01T00:00:00Z\n")
+    machine.says("output", output)
 
 
 def asked(office: Market, machine: Machine, most: float = 60.0) -> Seen:
@@ -58,12 +68,24 @@ def test_python_does_where_curl_is_missing(machine: Machine, tmp_path: Path, off
     assert asked(office, machine).body["rentalId"] == 48213 and len(office.seen) == 2
 
 
-def test_it_ends_the_rental_some_time_after_the_container(machine: Machine, tmp_path: Path, office: Market):
-    folder = machine.state / "containers/stk-1"
-    folder.mkdir()
-    (folder / "state").write_text("exited|0|2026-01-01T00:00:00Z\n")
-    lend(machine, tmp_path, office, seconds=3600, after=0)
+@pytest.mark.parametrize(("code", "after", "well"), [(0, 900, 0), (75, 900, 0), (1, 0, 900)])
+def test_it_ends_the_rental_some_time_after_the_container(
+    machine: Machine, tmp_path: Path, office: Market, code: int, after: int, well: int
+):
+    ended(machine, code)
+    lend(machine, tmp_path, office, 3600, after, well)
     asked(office, machine)
+
+
+def test_the_keeper_in_the_image_has_no_key_and_is_heard(machine: Machine, tmp_path: Path, office: Market):
+    ended(machine, 75, "step 7\nkeeper: idle for 30 minutes: ending this machine\n")
+    lend(machine, tmp_path, office, seconds=3600, after=keeper.NEVER, well=keeper.NEVER)
+    asked(office, machine)
+
+
+def test_it_is_heard_in_the_words_that_it_says():
+    said = (ROOT / "templates/run/keeper.py").read_text(encoding="utf-8")
+    assert 'say(f"{self.why}: ending this machine")' in said and 'print(f"keeper: {text}"' in said
 
 
 def test_a_container_that_runs_or_cannot_be_seen_has_not_ended(machine: Machine, tmp_path: Path, office: Market):
@@ -95,8 +117,23 @@ def test_its_limit_does_not_move_and_the_key_is_for_root_only(machine: Machine, 
 
 
 def test_the_nearer_limit_of_the_run_counts():
-    assert keeper.hours({"TRAINING_HOURS": "8"}, 1) == 8.25
-    assert keeper.hours({"TRAINING_HOURS": "8", "STOKER_DOLLARS": "20", "STOKER_PRICE": "2.5"}, 2) == 4.25
+    grace = keeper.GRACE_HOURS
+    assert keeper.hours({"TRAINING_HOURS": "8"}, 1) == 8 + grace
+    env = {"TRAINING_HOURS": "8", "STOKER_DOLLARS": "20", "STOKER_PRICE": "2.5", "STOKER_DEADLINE": "10800"}
+    assert keeper.hours(env, 2) == 4 + grace
+    assert keeper.hours(env, 2, 7200.0) == 1 + grace
+    assert grace * 3600 < 120  # two minutes after the limit nothing bills
+
+
+def test_a_run_whose_time_is_over_gets_no_keeper():
+    with pytest.raises(WrongInput, match="time is over"):
+        keeper.hours({"TRAINING_HOURS": "8", "STOKER_DEADLINE": "10800"}, 1, 10800.0)
+
+
+def test_where_nothing_outlives_the_machine_it_is_kept_until_its_limit():
+    assert keeper.kept({}) == keeper.kept({"STOKER_END_INSTANCE": "0"}) == (keeper.NEVER, keeper.NEVER)
+    assert keeper.kept({"STOKER_END_INSTANCE": "1"}) == (0, 0)
+    assert keeper.kept({"STOKER_END_INSTANCE": "1", "STOKER_KEEP_MINUTES": "15"}) == (0, 900)
 
 
 @pytest.mark.parametrize("env", [{}, {"TRAINING_HOURS": "soon"}, {"STOKER_DOLLARS": "5"}, {"TRAINING_HOURS": "nan"}])

@@ -42,7 +42,7 @@ def test_it_is_shown_as_it_is_sent_and_no_secret_with_it(client, office: Office)
     assert (create.method, create.path, create.body) == ("POST", RENTALS, office.creates[0].body)
     text = json.dumps([[each.path, each.body, each.note] for each in rest])
     assert SECRET not in text and "registry-password" not in text and KEY not in text
-    assert '"HF_TOKEN": "***"' in text and what.image in text and "--lend-key" in text
+    assert '"HF_TOKEN": "***"' in text and what.image in text and "STOKER_LEND_KEY=1" in text
     assert len(office.creates) == 1
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import secrets
 import tarfile
 from collections.abc import Mapping
 from decimal import Decimal
@@ -17,14 +18,16 @@ from images.oci.manifest import build
 from images.oci.media import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from images.store import Store
 
+# Its own in every process of the tests: what is left of a machine is found by its tag, whoever started it.
+TAG = f"stk-test-night-{secrets.token_hex(3)}"
 ENTRYPOINT = '#!/bin/sh\n[ $# -gt 0 ] || set -- "${STOKER_HOME_DIR:-/opt/stoker}/bin/run"\nexec "$@"\n'
 # Says what it was given, saves when it is told to stop.
 RUN = """#!/bin/sh
 echo "run of $STOKER_RUN as $STOKER_TAG $*"
 place=${STOKER_RUN_DIR:-/workspace/runs/it}
 mkdir -p "$place"
-echo began >>"$place/story"
 trap 'echo saved >>"$place/story"; exit 75' TERM
+echo began >>"$place/story"
 while [ ! -e "$place/end" ]; do sleep 0.05; done
 exit "$(cat "$place/end")"
 """
@@ -95,9 +98,9 @@ def built(
     return f"registry.invalid/me/small@{manifest.digest}"
 
 
-def order(image: str, tag: str = "stk-test-night-a1", gpu: str = "cpu", count: int = 1, **more: object) -> Order:
+def order(image: str, tag: str = TAG, gpu: str = "cpu", count: int = 1, **more: object) -> Order:
     """An order for this machine."""
-    env = {"STOKER_RUN": "night", "MODEL_TAG": "night", "STOKER_REMOTE": "", **dict(more.pop("env", {}))}  # type: ignore[call-overload]
-    container = Container("night", image, env=env, **more)  # type: ignore[arg-type]
+    env = {"STOKER_RUN": "night", "MODEL_TAG": "night", "STOKER_REMOTE": "", **dict(more.pop("env", {}))}
+    container = Container("night", image, env=env, **more)
     offer = Offer("local", gpu, count, 0.0, ON_DEMAND, f"local/{gpu}/{count}", "2026-11-20T10:00:00+00:00")
     return Order(tag, offer, container, Decimal(1))

@@ -17,7 +17,7 @@ from fleet.providers.outcomes import Because, NotCreated, Unclear
 from fleet.providers.values import State
 from fleet.wire.failed import ProviderFailed
 from tests.conftest import program
-from tests.fleet.providers.local.small_image import built, busybox, order
+from tests.fleet.providers.local.small_image import TAG, built, busybox, order
 
 SECRET = "hf_HUSHHUSHHUSH"
 SECONDS = 120.0
@@ -77,7 +77,7 @@ def test_the_request_is_shown_with_its_secrets_masked(tmp_path):
     nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "STOKER_LOCAL": "docker"}
     (shown,) = Local("", tmp_path, WallClock(), nowhere).shown(wanted.container, wanted)
     body = json.loads(json.dumps(shown.body))
-    assert (shown.method, shown.path) == ("POST", "/containers/create?name=stk-test-night-a1")
+    assert (shown.method, shown.path) == ("POST", f"/containers/create?name={TAG}")
     assert SECRET not in str(shown) and "HF_TOKEN=***" in body["Env"] and "STOKER_PROVIDER=local" in body["Env"]
     host = body["HostConfig"]
     assert host["IpcMode"] == "host" and {"Name": "memlock", "Soft": -1, "Hard": -1} in host["Ulimits"]
@@ -122,15 +122,15 @@ class TestTheEngine:
     def test_a_run_from_its_launch_to_its_end(self, local, image):
         wanted = order(image, secrets={"HF_TOKEN": SECRET})
         one = local().launch(wanted)
-        assert (one.tag, one.state, one.env["STOKER_TAG"]) == ("stk-test-night-a1", State.RUNNING, one.tag)
+        assert (one.tag, one.state, one.env["STOKER_TAG"]) == (TAG, State.RUNNING, one.tag)
         assert SECRET not in repr(one)
         assert [found.id for found in local().instances()] == [one.id], "whoever asks next"
         raw = local().containers().engine.api.inspect_container(one.id)
-        assert f"HF_TOKEN={SECRET}" in raw["Config"]["Env"] and raw["Name"] == "/stk-test-night-a1"
+        assert f"HF_TOKEN={SECRET}" in raw["Config"]["Env"] and raw["Name"] == f"/{TAG}"
         assert raw["HostConfig"]["IpcMode"] == "host" and raw["Config"]["StopTimeout"] == 35
         until(lambda: story(local, one.id) == "began\n")
         (line,) = local().logs(one.id)
-        assert line.strip() == "run of night as stk-test-night-a1"
+        assert line.strip() == f"run of night as {TAG}"
         local().stop(one.id)
         stopped = local().instance(one.id)
         assert (stopped.state, stopped.words, stopped.usd_hour) == (State.STOPPED, "exit code 75", 0)
@@ -139,7 +139,7 @@ class TestTheEngine:
         local().terminate(one.id)
         assert local().instances() == [] and local().instance(one.id) is None
         local().terminate(one.id)
-        other = local().launch(order(image, tag="stk-test-night-b2"))
+        other = local().launch(order(image, tag=f"{TAG}-b2"))
         until(lambda: story(local, other.id) == "began\nsaved\nbegan\nsaved\nbegan\n")
         assert [volume.name for volume in local().volumes()] == ["stoker-night"]
 

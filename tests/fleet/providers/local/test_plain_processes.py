@@ -19,10 +19,9 @@ from fleet.providers.outcomes import Because, NotCreated, Unable, Unclear
 from fleet.providers.values import State
 from profiles.errors import WrongInput
 from tests.conftest import ROOT
-from tests.fleet.providers.local.small_image import RUN, built, order, scripts
+from tests.fleet.providers.local.small_image import RUN, TAG, built, order, scripts
 
 SECRET = "hf_HUSHHUSHHUSH"
-TAG = "stk-test-night-a1"
 SECONDS = 180.0  # a bound for what waits, not a measure
 LAUNCHES = """\
 import os, sys; from pathlib import Path
@@ -30,7 +29,7 @@ from fleet.clock import WallClock
 from fleet.providers.local.client import Local
 from tests.fleet.providers.local.small_image import order
 print("now", flush=True)
-Local("", Path(sys.argv[1]), WallClock(), dict(os.environ)).launch(order(sys.argv[2]))"""
+Local("", Path(sys.argv[1]), WallClock(), dict(os.environ)).launch(order(sys.argv[2], sys.argv[3]))"""
 
 
 def until(true: Callable[[], object]) -> None:
@@ -88,7 +87,7 @@ def test_it_is_found_again_by_whoever_asks_next(local, image, state):
 def test_it_outlives_the_one_who_launched_it(local, image, state):
     code = f"{LAUNCHES}; os.kill(os.getpid(), 9)"
     environ = {**os.environ, "STOKER_LOCAL": "processes", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code, str(state), image], env=environ, check=False, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code, str(state), image, TAG], env=environ, check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     until(lambda: began(state))
     assert local().instance(TAG).state is State.RUNNING
@@ -127,7 +126,7 @@ def test_terminated_it_is_gone_and_its_checkpoints_stay(local, image, state):
     assert (place(state) / "story").read_text() == "began\nsaved\n"
     local().terminate(TAG)
     assert [volume.name for volume in local().volumes()] == ["stoker-night"]
-    local().launch(order(image, tag="stk-test-night-b2"))
+    local().launch(order(image, tag=f"{TAG}-b2"))
     until(lambda: (place(state) / "story").read_text() == "began\nsaved\nbegan\n")
 
 
@@ -196,7 +195,7 @@ def test_what_was_terminated_does_not_begin_after_all(local, image, state):
 def test_a_launcher_killed_at_any_moment_leaves_no_unknown_process(local, image, state, after):
     code = LAUNCHES
     environ = {**os.environ, "STOKER_LOCAL": "processes", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, str(state), image]
+    command = [sys.executable, "-c", code, str(state), image, TAG]
     launcher = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE)
     assert launcher.stdout is not None
     launcher.stdout.readline()
@@ -339,11 +338,11 @@ def test_the_real_scripts_and_trainer_train_and_resume(local, state, torch_here)
     local().terminate(TAG)
     newest = max(int(path.name[5:]) for path in checkpoints.glob("step-*"))
     done = ("/opt/stoker/bin/run", "--steps", str(newest + 10))
-    local().launch(order(image, tag="stk-test-night-b2", command=done, env=env))
-    until(lambda: local().instance("stk-test-night-b2").state is not State.RUNNING)
-    until(lambda: "exit code" in local().instance("stk-test-night-b2").words)
-    said = "\n".join(local().logs("stk-test-night-b2", 1000))
-    assert local().instance("stk-test-night-b2").words == "exit code 0", said
+    local().launch(order(image, tag=f"{TAG}-b2", command=done, env=env))
+    until(lambda: local().instance(f"{TAG}-b2").state is not State.RUNNING)
+    until(lambda: "exit code" in local().instance(f"{TAG}-b2").words)
+    said = "\n".join(local().logs(f"{TAG}-b2", 1000))
+    assert local().instance(f"{TAG}-b2").words == "exit code 0", said
     assert f"resuming from step-{newest:08d}" in said
 
 

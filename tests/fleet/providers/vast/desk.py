@@ -97,7 +97,7 @@ def container(**changed: Any) -> Container:
     values: dict[str, Any] = {
         "name": "demo",
         "image": f"registry.example/team/train@{DIGEST}",
-        "env": {"STOKER_RUN": "demo", "MODEL_TAG": "d12 with blanks", "STOKER_DOLLARS": "20"},
+        "env": {"STOKER_RUN": "demo", "NCCL_DEBUG": "INFO", "NOTE": "d12 with blanks", "STOKER_DOLLARS": "20"},
         "secrets": {"HF_TOKEN": TOKEN, "AWS_SECRET_ACCESS_KEY": AWS},
         "disk_gb": 40,
         "cuda": "12.9",

@@ -26,7 +26,7 @@ def test_it_holds_the_image_the_ports_the_disk_and_what_the_driver_must_do(desk:
     assert body["image"] == f"registry.example/team/train@{DIGEST}"
     assert body["recommended_disk_space"] == 40
     assert body["extra_filters"] == {"cuda_max_good": {"gte": 12.9}}
-    assert body["env"] == "-p 22:22 -e STOKER_RUN=demo"  # what needs quoting goes with the order
+    assert body["env"] == "-p 22:22 -e NCCL_DEBUG=INFO"  # a run's own, and what needs quoting, go with the order
     assert found.key == desk.templates[0]["hash_id"] and found.id == "334548"
 
 
