@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         system.install(sorted(set(missing)), Plain())
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
         slow = [item for item in items if item.get_closest_marker("slow")]
