@@ -28,8 +28,8 @@ def lint() -> None:
 def test(fast: bool, pattern: str) -> None:
     """Lint, then pytest, whose own summary ends the output."""
     lint()
-    # by group (tests/conftest.py), so that what tests share is made once, and in their order: the longest group first
-    options = ["--numprocesses=auto", "--dist=loadgroup", "--no-loadscope-reorder"]
+    # by file (tests/conftest.py), so that what tests share is made once, and in their order: the longest group first
+    options = ["--numprocesses=auto", "--dist=loadscope", "--no-loadscope-reorder"]
     options += ["--fast"] if fast else []
     options += ["-k", pattern] if pattern else []
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core already

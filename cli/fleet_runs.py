@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
     from fleet.providers.provider import Provider
 
+NO_RUN = "(none)"  # as `status` shows a machine of which no run is known
+
 
 @contextmanager
 def fleet(work: Workbench) -> Iterator[tuple[Ledger, Clock]]:
@@ -92,9 +94,16 @@ def logs(work: Workbench, run: str, tail: int, follow: bool) -> None:
     with fleet(work) as (ledger, clock):
         one = the_machine(ledger, run)
         provider = clients(work, clock, [one.provider])[one.provider]
+    refuse_lacking(provider, "logs", "output that can be read from here")
     for line in provider.logs(one.id, tail, follow):
         sys.stdout.write(printable(line) + "\n")
         sys.stdout.flush()
+
+
+def refuse_lacking(provider: Provider, method: str, what: str) -> None:
+    """Raises WrongInput for what a provider never has, with what to do instead: waiting would not help."""
+    if method in provider.lacks:
+        raise WrongInput(f"{provider.name} has no {what}", provider.lacks[method])
 
 
 def printable(line: str) -> str:
@@ -112,6 +121,7 @@ def ssh(work: Workbench, run: str, words: str) -> None:
     with fleet(work) as (ledger, clock):
         one = the_machine(ledger, run)
         provider = clients(work, clock, [one.provider])[one.provider]
+    refuse_lacking(provider, "ssh", "shell")
     place = provider.ssh(one.id)
     if place is None:
         raise OutsideFailed(f"{one.provider} {one.id} has no shell yet", "try again in a minute")
@@ -132,6 +142,7 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
     with fleet(work) as (ledger, clock):
         one = the_machine(ledger, run)
         provider = clients(work, clock, [one.provider])[one.provider]
+        refuse_lacking(provider, "stop", "stop")
         agreed(f"stop {one.provider} {one.id}? its disk bills on until it is terminated", yes)
         with ledger.hold(one.run):
             provider.stop(one.id)
@@ -142,31 +153,39 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
 
 def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> None:
     """Ends the machines of a run or of all, and sees that nothing bills. Raises OutsideFailed when one is left."""
-    from fleet.deploy.ending import kept_secrets, providers_of, refuse_left
-    from fleet.deploy.ending import terminate as end_all
+    from fleet.deploy import ending
+    from fleet.deploy.storage import Storage, storage
 
     if bool(run) == every:
         raise WrongInput("which machines?", "./inv terminate RUN, or --all")
     with fleet(work) as (ledger, clock):
         if run:
             ledger.run(run)
+        found = clients(work, clock, everywhere(ledger) if every else {*keyed(), *ending.providers_of(ledger, run)})
+        unknown = ending.listed(ledger, found) if every else {}
         live = ledger.live(run)
         unsure = {one.run for one in ledger.unsettled(run)}
         runs = [run] if run else sorted({*(one.run for one in live if one.run), *unsure, *open_runs(ledger)})
-        found = clients(work, clock, {*keyed(), *providers_of(ledger, run)})
         if live:
-            told = ", ".join(f"{one.run}: {one.provider} {one.id}" for one in live)
+            told = ", ".join(f"{one.run or NO_RUN}: {one.provider} {one.id}" for one in live)
             agreed(f"end {told}? what is on it is lost", yes)
-        rows = end_all(ledger, runs, found, clock)
-        notes = kept_secrets(ledger, runs, found)
+        rows = ending.terminate(ledger, runs, found, clock)
+        rows += ending.strays(ledger, found, clock) if every else []
+        rows += ending.silent(unknown, rows)
+        notes = ending.kept_secrets(ledger, runs, found)
+    kept = storage(found, unknown) if every else Storage()
     if json:
-        show.document({"format": 1, "ended": [row.to_json() for row in rows]})
+        more = {"storage": kept.to_json()} if every else {}
+        show.document({"format": 1, "ended": [row.to_json() for row in rows], **more})
     elif not rows:
         print("nothing to end")
     for row in rows if not json else ():
-        print(f"{row.run}: {f'{row.provider} {row.id}: ' if row.id else ''}{row.words}")
-    fleet_show.warn(notes)
-    refuse_left(rows)
+        where = " ".join(filter(None, (row.provider, row.id)))
+        print(f"{row.run or NO_RUN}: {f'{where}: ' if where else ''}{row.words}")
+    fleet_show.warn(notes + kept.lines())
+    if every and not rows:
+        tell_unasked(found)
+    ending.refuse_left(rows)
 
 
 def open_runs(ledger: Ledger) -> list[str]:

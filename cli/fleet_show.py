@@ -141,6 +141,7 @@ def status(found: Status) -> None:
         names = ", ".join(f"{one.provider} {brief(one.id)} ({one.tag or 'no name'})" for one in found.foreign[:5])
         warn([f"{len(found.foreign)} more at these accounts, not of this ledger: {names}"])
     warn(found.failures.values(), "warning")
+    warn(found.storage.lines() if found.storage is not None else ())
 
 
 def requests(rows: Sequence[dict[str, Any]]) -> None:

@@ -34,7 +34,23 @@ if TYPE_CHECKING:
     from images.builders.image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINE = "engine"
+ENGINE = frozenset({"docker_host", "cpu_bench"})  # fixtures that take minutes to make, once per worker
+AROUND_THE_ENGINE = frozenset(
+    {
+        "tests/fleet/providers/hosts/test_real_engine.py",
+        "tests/fleet/providers/local/test_engine_containers.py",
+        "tests/fleet/simulators/test_bodies_as_containers.py",
+        "tests/fleet/story/test_lost_and_brought_back.py",
+        "tests/images/bases/test_debian.py",
+        "tests/images/builders/test_cpu_image.py",
+        "tests/images/builders/test_run_in_container.py",
+        "tests/images/builders/test_shared_foundation.py",
+        "tests/images/checks/test_doctor.py",
+        "tests/images/checks/test_prune_engine.py",
+        "tests/images/checks/test_smoke.py",
+        "tests/test_readme.py",
+    }
+)
 
 
 # No example has a time limit: these machines are shared, and a slow one is no failure.
@@ -53,21 +69,35 @@ def pytest_configure(config: pytest.Config) -> None:
         system.install(sorted(set(missing)), Plain())
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: group_of(item) != ENGINE)  # the longest first; the rest fills in beside it
+        if ENGINE & set(getattr(item, "fixturenames", ())) and file_of(item.nodeid) not in AROUND_THE_ENGINE:
+            raise pytest.UsageError(f"{file_of(item.nodeid)} belongs to AROUND_THE_ENGINE in tests/conftest.py")
+    # The longest group first; the others fill in beside it.
+    items.sort(key=lambda item: file_of(item.nodeid) not in AROUND_THE_ENGINE)
 
 
-def group_of(item: pytest.Item) -> str:
-    """What one worker runs as a whole: the tests around the one engine and the one built image, else a file's."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    return ENGINE if fixtures & {"docker_host", "cpu_bench"} else item.nodeid.partition("::")[0]
+def file_of(nodeid: str) -> str:
+    """The test file of a test."""
+    return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests go to one worker, and those of AROUND_THE_ENGINE all to the same. (xdist's own loadgroup does not
+    see groups under pytest 9: it writes them into a node id that is not read any more.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = file_of(nodeid)
+            return "engine" if file in AROUND_THE_ENGINE else file
+
+    return ByFile(config, log)
 
 
 def program(name: str) -> str:

@@ -143,7 +143,7 @@ FLEET: dict[str, set[str]] = {
     "offers": {"capacity", "wire"},
     "providers": {"offers", "wire"},
     "ledger": {"providers", "offers"},
-    "launch": {"ledger", "providers", "offers", "wire"},
+    "launch": {"life", "ledger", "providers", "offers", "wire"},
     "life": {"providers"},
     "deploy": {"life", "launch", "ledger", "providers", "offers", "capacity", "wire"},
     "watch": {"life", "launch", "ledger", "providers", "offers", "wire"},

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from fleet.clock import Clock
+from fleet.deploy import everywhere
 from fleet.ledger.values import ENDED, OPEN, Known
 from fleet.providers.provider import Provider
+from fleet.providers.values import Instance
 from profiles.errors import OutsideFailed, Refused, StokerError, WrongInput
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ WHY = "terminated by the user"
 # Seconds in which a process that launches a run sees that it was ended: it looks every few seconds (Patience.poll), and
 # has its turn again a minute into the longest step on a machine (fleet/providers/hosts/jobs.py).
 LETS_GO = 150.0
+NOBODYS_LOCK = "-"  # as in fleet/launch/reconcile.py: no name of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,39 @@ def terminate(
     for run in runs:
         ledger.run(run)
     return [row for run in runs for row in ended(ledger, run, providers, clock, lets_go)]
+
+
+def listed(ledger: Ledger, providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Writes down what every provider lists now, so that machines of ours that the ledger had forgotten are in it.
+    Returns why nothing is known of the others, by name; never raises for one."""
+    from fleet.launch.look import sight
+
+    heard: everywhere.Heard[str, tuple[Instance, ...]] = everywhere.ask(providers, lambda one: sight(ledger, one))
+    return heard.failures
+
+
+def strays(ledger: Ledger, providers: Mapping[str, Provider], clock: Clock, lets_go: float = LETS_GO) -> list[Outcome]:
+    """Ends every machine with this ledger's tag of which no run is known: a damaged ledger leaves such ones."""
+    if not without_run(ledger):
+        return []
+    try:
+        with held(ledger, NOBODYS_LOCK, lets_go):
+            return [end_one(ledger, one, providers, clock) for one in without_run(ledger)]
+    except Refused as other:
+        words = f"{other.what}; the same command again"
+        return [Outcome("", words, False, one.provider, one.id) for one in without_run(ledger)]
+
+
+def without_run(ledger: Ledger) -> list[Known]:
+    """Live machines of ours, of no run that is known."""
+    return [one for one in ledger.live() if not one.run]
+
+
+def silent(failures: Mapping[str, str], rows: Sequence[Outcome]) -> list[Outcome]:
+    """Providers whose machines are not known, but for those of which a row tells it already."""
+    told = {row.provider for row in rows if not row.done}
+    words = "whether machines of ours live there is not known: {}"
+    return [Outcome("", words.format(why), False, name) for name, why in failures.items() if name not in told]
 
 
 def ended(
@@ -157,8 +192,11 @@ def end_one(ledger: Ledger, one: Known, providers: Mapping[str, Provider], clock
     except StokerError as failed:
         words = "; ".join(filter(None, (failed.what, failed.next_step)))
         return Outcome(one.run, words, False, one.provider, one.id)
-    cost = ledger.cost(one.run) if one.run else Decimal(0)
-    return Outcome(one.run, f"gone; the run cost {cost:.2f} USD in all", True, one.provider, one.id)
+    cost = ledger.cost(one.run) if one.run else ledger.instance_cost(one.provider, one.id)
+    words = (
+        f"gone; the run cost {cost:.2f} USD in all" if one.run else f"gone; it cost {cost:.2f} USD since it was seen"
+    )
+    return Outcome(one.run, words, True, one.provider, one.id)
 
 
 def refuse_left(rows: Sequence[Outcome]) -> None:
@@ -166,7 +204,8 @@ def refuse_left(rows: Sequence[Outcome]) -> None:
     left = [row for row in rows if not row.done]
     if left:
         first = left[0]
+        where = " ".join(filter(None, (first.provider, first.id)))
         raise OutsideFailed(
-            f"{len(left)} of {len(rows)} may still bill: {first.provider} {first.id}: {first.words}",
+            f"{len(left)} of {len(rows)} may still bill: {f'{where}: ' if where else ''}{first.words}",
             "run the same command again; if it stays, end it in the provider's console",
         )

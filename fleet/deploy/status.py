@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.clock import Clock
 from fleet.deploy import everywhere, waiting
+from fleet.deploy.storage import Storage, storage
 from fleet.ledger.tags import read as read_tag
 from fleet.ledger.values import OPEN, Known, Run
 from fleet.life import signs
@@ -69,12 +70,13 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Status:
     """rows: machines, newest run first; foreign: machines at the accounts that are not of this ledger; failures: of
-    providers; spending: USD per hour of all machines of ours."""
+    providers; spending: USD per hour of all machines of ours; storage: what bills beside machines, None: not asked."""
 
     at: datetime
     rows: tuple[Row, ...]
     foreign: tuple[Instance, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    storage: Storage | None = None
 
     @property
     def spending(self) -> Decimal:
@@ -92,13 +94,15 @@ class Status:
                 for one in self.foreign
             ],
             "failures": dict(self.failures),
+            "storage": None if self.storage is None else self.storage.to_json(),
         }
 
 
 def status(
     ledger: Ledger, providers: Mapping[str, Provider], clock: Clock, *, ended: bool = False, output: bool = True
 ) -> Status:
-    """Asks every provider once, then every machine of ours for its newest lines, in parallel. ended: closed runs too.
+    """Asks every provider once, then every machine of ours for its newest lines, in parallel, and what storage bills.
+    ended: closed runs too; output: the newest lines and the storage as well.
 
     Nothing is concluded about machines of a provider that does not answer: they are shown as they were last seen.
     """
@@ -110,6 +114,7 @@ def status(
     live = ledger.live()
     here = [one for one in live if one.provider in heard.results]
     said = outputs(here, providers) if output else {}
+    kept = storage(providers, heard.failures, LISTS) if output else None
     mine = {(one.provider, one.id) for one in live}
     foreign = [
         one
@@ -127,7 +132,7 @@ def status(
             made.append(bare(run, spent, left))
     strays = [one for one in live if not one.run]
     made += [row_of(one, "", Decimal(0), None, now, None, heard.failures) for one in strays]
-    return Status(now, tuple(made), tuple(foreign), heard.failures)
+    return Status(now, tuple(made), tuple(foreign), heard.failures, kept)
 
 
 def outputs(live: Sequence[Known], providers: Mapping[str, Provider]) -> dict[tuple[str, str], Signs]:

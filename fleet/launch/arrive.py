@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 
 from fleet.clock import Clock
 from fleet.launch.candidate import Candidate
@@ -15,15 +16,18 @@ from fleet.launch.stopwatch import Stopwatch
 from fleet.launch.thin import thin
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import OPEN
+from fleet.life.signs import read
 from fleet.offers.offer import Offer
+from fleet.providers.masked import masked
 from fleet.providers.outcomes import Unable
 from fleet.providers.provider import Provider
 from fleet.providers.values import Instance, State
-from profiles.errors import CheckFailed, OutsideFailed, Refused, WrongInput
+from profiles.errors import CheckFailed, OutsideFailed, Refused, StokerError, WrongInput
 
 Ready = Callable[[Provider, Instance], str]
 LOST = (State.STOPPED, State.INTERRUPTED, State.FAILED)
 TWICE = 2  # one read may be wrong
+TAIL, TOLD = 100, 20  # lines of output that are read, and kept
 
 
 class Unusable(Exception):
@@ -66,6 +70,8 @@ class Arrival:
         while True:
             instance = self._read()
             if instance is not None:
+                if self._ended_well(instance):
+                    return instance
                 self._judge(instance)
                 if instance.state is State.RUNNING and self._works(instance):
                     return instance
@@ -128,6 +134,27 @@ class Arrival:
         if self._lost >= TWICE:
             told = " ".join(filter(None, (instance.status, instance.words)))
             raise Unusable(str(instance.state), f"it never worked: {told or instance.state}", bad=True)
+
+    def _ended_well(self, instance: Instance) -> bool:
+        """Whether its run has come and gone between two looks, with success. Raises Unusable when it ended by itself,
+        and not well: the mistake is the run's, and the next machine would repeat it."""
+        if instance.state not in (State.STOPPED, State.FAILED) or self._lost + 1 < TWICE:
+            return False
+        try:
+            told = list(islice(self.candidate.provider.logs(instance.id, TAIL), 4 * TAIL))
+        except StokerError:
+            return False
+        signs = read(told)
+        if signs.exited is None:
+            return False
+        if signs.exited == 0:
+            return True
+        lines: list[str] = masked(told[-TOLD:], self.candidate.container.secrets.values())
+        for line in lines:  # its machine is ended, and the output with it
+            self.ledger.tell(self.run, "output", line[:300], instance.id)
+        words = f"the run ended with {signs.exited}"
+        stop = CheckFailed(f"{words}, by itself: {lines[-1][:200]}", f"./inv report {self.run} has its last lines")
+        raise Unusable("ended", words, stop=stop)
 
     def _works(self, instance: Instance) -> bool:
         """Whether its container runs and answers."""

@@ -102,6 +102,10 @@ class Launching:
                 f"`{self.wish.run}` has {attempt.provider} {attempt.instance}, and {attempt.provider} is not asked",
                 "run `./inv reconcile`",
             )
+        if known.ending:  # it was found wanting, and nobody saw it end
+            self.say(f"{attempt.provider} {attempt.instance} was to be ended: {known.ending}")
+            end(self.ledger, provider, known.id, known.ending, self.clock, self.patience)
+            return None
         own = [candidate for candidate in self.candidates if candidate.provider.name == attempt.provider]
         model = own[0] if own else self.candidates[0]
         candidate = Candidate(provider, attempt.offer or model.offer, model.container)
@@ -121,6 +125,7 @@ class Launching:
             self._row(candidate, "template", failure.what, start=start)
             self._dropped[candidate.provider.name] = failure.what
             return None
+        self._where_secrets_are(candidate)  # before they go there; some clients know only since the template
         for _ in range(self.patience.busy):
             self._sent += 1
             try:
@@ -192,7 +197,7 @@ class Launching:
         """Waits until the machine works; ends it otherwise. None: the next offer."""
         start = self._watch.passed() if start is None else start
         self.say(f"{candidate.words}: {first.id} is ordered ({attempt.tag})")
-        self._where_secrets_are(candidate)
+        self._where_secrets_are(candidate)  # a client may see only while it orders that there is no store
         arrival = Arrival(
             *(self.ledger, self.wish.run, candidate, offer, first, attempt.most_usd_hour),
             *(self.clock, self.say, self.patience, self.ready),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from fleet.clock import Clock
@@ -13,7 +14,9 @@ from fleet.launch.thin import best
 from fleet.ledger import tags
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Attempt, Wish
+from fleet.providers.masked import hidden, told
 from fleet.providers.outcomes import CreatedAnyway, NotCreated, Unclear
+from fleet.providers.provider import Provider
 from fleet.providers.values import Instance, Order, State, Template
 from profiles.errors import OutsideFailed, StokerError
 
@@ -43,7 +46,7 @@ def send(
         )
         ledger.sent(tag)
         try:
-            instance = provider.launch(order)
+            instance = ordered(provider, order)
         except NotCreated as refusal:
             ledger.refused(tag, str(refusal.because), refusal.what)
             raise
@@ -69,3 +72,16 @@ def send(
         if wrong is not None:
             raise wrong
     return attempt, found
+
+
+def ordered(provider: Provider, order: Order) -> Instance:
+    """The one create. A provider may repeat the request in what it says, and that goes into the ledger and to the
+    terminal: whatever the client has left of a secret in it is masked here. Raises what the client raises."""
+    known = hidden(order.container)
+    try:
+        instance = provider.launch(order)
+    except StokerError as failure:
+        failure.what, failure.next_step = told(failure.what, known), told(failure.next_step, known)
+        failure.args = (failure.what,)
+        raise
+    return replace(instance, words=told(instance.words, known), status=told(instance.status, known))

@@ -35,7 +35,7 @@ def open_ledger(folder: Path, clock: Clock) -> Ledger:
     path = folder / FILE
     try:
         (folder / "fleet").mkdir(parents=True, exist_ok=True)
-        with alone(folder / "fleet" / "opening.lock"):
+        with alone(folder / "fleet" / "opening"):  # a run may be called so too: its lock ends in .lock
             moved = ""
             try:
                 connection = opened(path, clock)

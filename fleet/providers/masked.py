@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fleet.providers.values import Container
+
 MASK = "***"
+PIECE = 8  # letters of a secret that tell it from other words: a provider's words are cut short, and a secret with them
 
 
 def masked(value: Any, hidden: Iterable[str]) -> Any:
@@ -24,3 +28,17 @@ def masked(value: Any, hidden: Iterable[str]) -> Any:
         return one
 
     return inner(value)
+
+
+def hidden(container: Container) -> list[str]:
+    """What of a container may never be told: its secrets, and the password of its registry."""
+    return [*container.secrets.values(), *([container.login.password] if container.login else [])]
+
+
+def told(words: str, hidden: Iterable[str]) -> str:
+    """A provider's words without `hidden`, also where they were put on one line, or cut in the middle of a secret."""
+    known = list(hidden)
+    text = str(masked(words, known))
+    for piece in {part[:PIECE] for secret in known for part in secret.split() if len(part) >= PIECE}:
+        text = re.sub(re.escape(piece) + r"\S*", MASK, text)
+    return text

@@ -23,10 +23,11 @@ STANDING = (State.STOPPED, State.INTERRUPTED)
 def half_way(ledger: Ledger, now: Watched) -> Attempt | None:
     """The order of a launch that a dead process left half way, when its machine may still become ready."""
     wish = ledger.open_wish(now.run.name)
-    if wish is None or now.known is None or now.known.ended is not None or now.verdict.resumable:
+    known = now.known
+    if wish is None or known is None or known.ended is not None or known.ending or now.verdict.resumable:
         return None
     made = [one for one in ledger.attempts(wish=wish.id) if one.state == CREATED]
-    return next((one for one in made if one.instance == now.known.id and one.offer is not None), None)
+    return next((one for one in made if one.instance == known.id and one.offer is not None), None)
 
 
 def stands(ledger: Ledger, now: Watched, force: bool) -> str:

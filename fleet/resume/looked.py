@@ -14,10 +14,10 @@ from fleet.ledger.values import Run
 from fleet.life import verdict
 from fleet.life.heard import Heard
 from fleet.providers.provider import Provider
-from fleet.watch.watched import CLEAN_LISTS, Eyes, Watched, look
+from fleet.watch.watched import Eyes, Watched, look
 
-AGAIN = 15.0  # seconds between two lists, when a machine is missing from one: it may lag
-LOOKS = 4
+AGAIN = 20.0  # seconds between two lists, when a machine is missing from one: it may lag
+LOOKS = 7
 
 
 def settled(
@@ -52,7 +52,7 @@ def judged(
             clock.sleep(AGAIN)
         found = look(eyes, run, heard)
         known = found.known
-        if known is None or known.ended is not None or not known.missed or known.missed >= CLEAN_LISTS:
+        if known is None or known.ended is not None or not known.missed or found.gone:
             return found
         say(f"{known.provider} does not list {known.id}: looking again")
     return found

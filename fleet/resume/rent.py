@@ -16,14 +16,20 @@ from fleet.resume.decide import affordable
 from fleet.resume.losses import last_machine, losses
 from fleet.resume.places import places
 from fleet.resume.saved import Saved
+from profiles.errors import Refused
 
 if TYPE_CHECKING:
+    from fleet.ledger.ledger import Ledger
     from fleet.resume.resume import Comeback
 
 
-def rent(back: Comeback, run: Run, saved: Saved | None) -> Instance:
-    """Rents by the policy, and keeps in the story what it goes on from. Raises as `launch`, and Refused at a limit."""
+def rent(back: Comeback, run: Run, saved: Saved | None, before: str) -> Instance:
+    """Rents by the policy, and keeps in the story what it goes on from. before: the run's state when it was asked for.
+
+    Raises as `launch`, and Refused at a limit, or when somebody has ended the run since: theirs is the last word.
+    """
     ledger = back.ledger
+    unchanged(ledger, run.name, before)
     if "container" not in run.plan and back.rebuilt is not None:
         made, back.login = back.rebuilt()
         run = ledger.change_run(
@@ -42,7 +48,8 @@ def rent(back: Comeback, run: Run, saved: Saved | None) -> Instance:
         f"{first.offer.count} x {first.offer.gpu} at {first.offer.provider}" if first.offer.count else "this machine"
     )
     back.agree(f"rent {place} for {first.usd_hour:.2f} USD/h, to go on from {step}")
-    if run.state != OPEN:  # not before the yes: an open run without a machine is one that `watch --resume` rents for
+    unchanged(ledger, run.name, before)
+    if before != OPEN:  # not before the yes: an open run without a machine is one that `watch --resume` rents for
         ledger.set_state(run.name, OPEN, "resumed")
     back.say(f"going on from {step}; {len(boxes)} offers, the first is {place} for {first.usd_hour:.2f} USD/h")
     wish = ledger.wish(run.name, f"resume, from {step}")
@@ -63,6 +70,13 @@ def rent(back: Comeback, run: Run, saved: Saved | None) -> Instance:
     )
     ledger.tell(run.name, "resumed", f"on {instance.provider} {instance.id}, from {step}", instance.id)
     return instance
+
+
+def unchanged(ledger: Ledger, run: str, before: str) -> None:
+    """Raises Refused when the run is not in the state any more in which it was to be brought back."""
+    state = ledger.run(run).state
+    if state not in (before, OPEN):
+        raise Refused(f"`{run}` is {state} by now: nothing is rented", f"./inv resume {run} opens it again")
 
 
 def boxed(back: Comeback, run: Run, one: Priced) -> Container:

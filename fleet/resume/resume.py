@@ -15,7 +15,7 @@ from fleet.deploy import waiting
 from fleet.deploy.deploy import Deployed, Ready, trains
 from fleet.launch.end import end
 from fleet.launch.thin import is_own
-from fleet.ledger.values import DONE, Run
+from fleet.ledger.values import DONE, OPEN, Run
 from fleet.life.verdict import Patience as LifePatience
 from fleet.providers.provider import Provider
 from fleet.providers.values import Instance, Login
@@ -89,7 +89,9 @@ def resume(back: Comeback, name: str, wait: bool = True) -> Resumed:
     old machine may bill: no second one beside it), StoppedEarly (Ctrl-C).
     """
     ledger = back.ledger
-    ledger.run(name)
+    before = ledger.run(name).state
+    if back.terms.unattended and before != OPEN:
+        return Resumed(name, f"is {before}: only a person opens it again")
     try:
         with ledger.hold(name):
             found = begun(back, name, wait)
@@ -98,7 +100,7 @@ def resume(back: Comeback, name: str, wait: bool = True) -> Resumed:
             with ledger.hold(name):
                 if any(is_own(ledger, one) and not one.ending for one in ledger.live(name)):
                     return Resumed(name, "another process has brought it back")
-                instance = rent(back, ledger.run(name), found)
+                instance = rent(back, ledger.run(name), found, before)
             done = seen(back, name, instance, wait)
             step = found.step if found else None
             if not done.waiting:

@@ -13,7 +13,7 @@ from fleet.ledger.values import DONE, ENDED, FAILED, OPEN, Run
 from fleet.life.heard import Heard
 from fleet.life.verdict import Life
 from fleet.providers.values import State
-from fleet.watch.watched import CLEAN_LISTS, Eyes, Watched, look
+from fleet.watch.watched import Eyes, Watched, look
 from profiles.errors import StokerError, WrongInput
 
 OVER = {Life.DONE: DONE, Life.LIMITED: ENDED, Life.FAILED: FAILED}
@@ -127,7 +127,7 @@ def sent(watching: Watch, found: Watched) -> bool:
 def lost(watching: Watch, found: Watched) -> None:
     """Ends what is left of the lost machine (a stopped one bills its disk), or has the run brought back."""
     name, why = found.run.name, found.verdict.why
-    if gone(found) and (step := watching.finished(found.run)) is not None:
+    if found.gone and (step := watching.finished(found.run)) is not None:
         return finish(watching, found, DONE, f"step {step}, its last one, is at the remote")
     if name in watching.left or (watching.resumes is not None and watching.resumes.busy(name)):
         return None
@@ -171,19 +171,14 @@ def say(watching: Watch, found: Watched, words: str) -> None:
 
 def at_work(found: Watched) -> bool:
     """Whether its machine may still be doing something."""
-    return not gone(found) and found.known is not None and found.known.instance.state in AT_WORK
-
-
-def gone(found: Watched) -> bool:
-    """Whether it has no machine any more."""
-    return found.known is None or found.known.ended is not None or found.known.missed >= CLEAN_LISTS
+    return not found.gone and found.known is not None and found.known.instance.state in AT_WORK
 
 
 def only_copy(found: Watched) -> bool:
     """Whether ending the machine would take all that the run has made."""
     signs = found.heard.signs
     made = signs.step is not None or signs.saved is not None or stopped(found)
-    return not found.run.remote and not gone(found) and bool(made)
+    return not found.run.remote and not found.gone and bool(made)
 
 
 def stopped(found: Watched) -> bool:

@@ -21,7 +21,9 @@ from fleet.watch.limits import Breach, Spent, breaches
 from fleet.watch.spending import AT_WORK, bounds, spending
 from profiles.errors import StokerError
 
-CLEAN_LISTS = 2  # clean lists without a machine before it counts as gone: one may lag (providers.md 0.1, 6.2 row 5)
+# Clean lists without a machine, and the time they span, before it is asked for by itself: lists lag, and two
+# who watch may list in one second (providers.md 0.1, 6.2 row 5).
+CLEAN_LISTS, MISSED = 2, timedelta(seconds=90)
 TAIL = 200  # lines of output
 # Requests to one provider: two lists a minute and at most READS outputs, of three requests each at Vast.ai (see
 # providers.md 2.8): 20 a minute. Up to twelve runs are read every OUTPUT, more of them less often.
@@ -55,7 +57,8 @@ class Eyes:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A run after one look. known None: it has no machine; holder: the process that launches for it, "" for none."""
+    """A run after one look. known None: it has no machine; gone: that is proven, of one that it had; holder: the
+    process that launches for it, "" for none."""
 
     run: Run
     known: Known | None
@@ -65,6 +68,7 @@ class Watched:
     breaches: tuple[Breach, ...] = ()
     trouble: str = ""  # what could not be asked, with the reason
     holder: str = ""
+    gone: bool = True
 
 
 def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
@@ -82,17 +86,31 @@ def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
     if listed and known.ended is None and not known.missed:
         trouble = listen(eyes, known, heard)
     now = eyes.clock.now()
-    verdict = judge(seen(eyes, known, heard, listed, now), now, eyes.patience)
+    away = is_gone(eyes, known, now)
+    verdict = judge(seen(eyes, known, heard, listed, now, away), now, eyes.patience)
     spent = spending(ledger, run, known, heard, now, verdict.life)
-    return Watched(run, known, verdict, heard, spent, bound(spent, run, eyes), trouble, holder)
+    return Watched(run, known, verdict, heard, spent, bound(spent, run, eyes), trouble, holder, away)
+
+
+def is_gone(eyes: Eyes, known: Known, now: datetime) -> bool:
+    """Whether its provider has shown that the machine is there no more: by lists for long enough, and by its own page.
+    What cannot be asked shows nothing."""
+    if known.ended is not None:
+        return True
+    since = known.missed_since
+    if known.missed < CLEAN_LISTS or since is None or now - since < MISSED or known.provider not in eyes.providers:
+        return False
+    try:
+        return eyes.providers[known.provider].instance(known.id) is None
+    except StokerError:
+        return False
 
 
 NONE = "it has no machine"
 
 
-def seen(eyes: Eyes, known: Known, heard: Heard, listed: bool, now: datetime) -> Sight:
+def seen(eyes: Eyes, known: Known, heard: Heard, listed: bool, now: datetime, gone: bool) -> Sight:
     """What is put before the judge. Time in which nobody could listen is not held against the run."""
-    gone = known.ended is not None or known.missed >= CLEAN_LISTS
     due = known.first + eyes.patience.boot
     told = heard.quiet
     return Sight(

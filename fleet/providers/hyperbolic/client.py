@@ -62,11 +62,14 @@ class Hyperbolic:
             return market.offers(line, question, seen)
 
     def launch(self, order: Order) -> Instance:
-        """One POST, once; what was ordered is on disk before it. Raises NotCreated, Unclear, WrongInput for an offer of
-        another provider's and for a key to be lent without a limit."""
-        sent, named = bodies.create(order), bodies.option(order.offer)
-        if self._lends():
-            keeper.hours(order.container.env, order.offer.count, self._clock.now().timestamp())
+        """One POST, once; what was ordered is on disk before it. Raises NotCreated and Unclear, nothing else:
+        another provider's offer, and a key to be lent without a limit, are refused before anything is sent."""
+        try:
+            sent, named = bodies.create(order), bodies.option(order.offer)
+            if self._lends():
+                keeper.hours(order.container.env, order.offer.count, self._clock.now().timestamp())
+        except WrongInput as wrong:
+            raise NotCreated(Because.INVALID, wrong.what, wrong.next_step) from None
         try:
             before = tuple(each.id for each in self.instances())
         except KeyRefused as refused:

@@ -7,6 +7,7 @@ goes into the create alone, so that the template needs no change from run to run
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 import shlex
@@ -62,15 +63,23 @@ def pod_body(order: Order, template: str, registry: str | None, secrets: Mapping
     )
 
 
-def registry_body(login: Login) -> dict[str, Any]:
+def registry_body(login: Login, key: str) -> dict[str, Any]:
     """A login that RunPod shall keep."""
-    values = {"name": registry_name(login), "user": login.user, "password": login.password}
+    values = {"name": registry_name(login, key), "user": login.user, "password": login.password}
     return rendered(PROVIDER, "registry", values)
 
 
-def registry_name(login: Login) -> str:
-    """One name per login: a new password is a new one, because a kept one cannot be changed (providers.md 1.12)."""
-    return f"stoker-{login.registry}-{hashlib.sha256(f'{login.user}{login.password}'.encode()).hexdigest()[:8]}"
+def registry_name(login: Login, key: str) -> str:
+    """One name per login: a new password is a new one, because a kept one cannot be changed (providers.md 1.12).
+
+    key: the provider's. Names are shown, so that without it nobody can try passwords against one; "": the hash is left
+    out of what is shown.
+    """
+    if not key:
+        return f"stoker-{login.registry}-(hash by the API key)"
+    parts = (part.encode() for part in (login.user, login.password))
+    content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return f"stoker-{login.registry}-{hmac.new(key.encode(), content, hashlib.sha256).hexdigest()[:8]}"
 
 
 def secret_body(name: str, value: str, variable: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from fleet.clock import Clock
 from fleet.offers import runpod as catalogue
 from fleet.offers.offer import Found, Question
 from fleet.offers.runpod import PROVIDER
+from fleet.providers.masked import hidden
 from fleet.providers.outcomes import Because, NotCreated
 from fleet.providers.runpod import bodies, graphql, logs, read, registries, secrets, shown, storage, templates
 from fleet.providers.runpod.created import before, new_id
@@ -100,7 +101,7 @@ class RunPod:
                 "shorten the variables and the command (providers.md 1.2)",
             )
         answered = line.create("POST", PODS, body)
-        id = new_id(answered, [*container.secrets.values(), *([container.login.password] if container.login else [])])
+        id = new_id(answered, hidden(container))
         made = read.instance(answered.value)
         return replace(made, id=id, tag=made.tag or order.tag)
 
@@ -109,7 +110,7 @@ class RunPod:
 
     def shown(self, container: Container, order: Order) -> list[Shown]:
         """What would be sent, masked. Raises WrongInput for what RunPod cannot run."""
-        return shown.requests(container, order)
+        return shown.requests(container, order, self._key)
 
     def instances(self) -> list[Instance]:
         """Every pod of the account's. Raises ProviderFailed for a list that is not whole."""

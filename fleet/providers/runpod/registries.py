@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet.offers.runpod import PROVIDER
-from fleet.providers.runpod.bodies import registry_body, registry_name
+from fleet.providers.runpod.bodies import registry_body
 from fleet.providers.runpod.once import one
 from fleet.providers.runpod.pages import listed, row_id
 from fleet.providers.values import Credential, Login
@@ -23,12 +23,13 @@ def kept(line: Line) -> list[Credential]:
 
 def ensure(line: Line, login: Login, sleep: Callable[[float], None]) -> Credential:
     """The kept login of this user and password: found by its name, else created once. Raises ProviderFailed."""
-    name = registry_name(login)
+    body = registry_body(login, line.key)
+    name = body["name"]
 
     def look() -> list[dict[str, Any]]:
         return [row for row in listed(line, PATH, "registries") if row.get("name") == name]
 
-    return credential(one(line, PATH, registry_body(login), look, sleep, login.password))
+    return credential(one(line, PATH, body, look, sleep, login.password))
 
 
 def credential(row: dict[str, Any]) -> Credential:

@@ -17,7 +17,8 @@ from fleet.providers.vast.answers import PROVIDER
 from profiles.errors import WrongInput
 
 LEAST_DISK = 8  # GB; fixed for life
-MOST_ENV = 32768  # characters in all; what holds per entry is only presumed (2.5)
+MOST_ENV = 32768  # characters in all
+MOST_ENTRY = 256  # of one entry, presumably (2.5): longer ones are sent, and named when the order is refused
 MOST_ARGS = 4096
 # What needs no quoting in a docker flag string: how Vast splits it is not told.
 PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*")
@@ -46,8 +47,8 @@ def template(container: Container) -> dict[str, Any]:
 
 
 def create(order: Order, key: str, kept: Mapping[str, str], price: float | None) -> dict[str, Any]:
-    """One create. It names everything itself, so that a template changed in between changes nothing (2.5: the request
-    wins).
+    """One create. What it names wins over the template (2.5), and whose content changed in between has another hash
+    (2.3): nothing comes out of a template but what was seen there.
 
     key: hash of the template, "" for none; kept: secret -> its name in the account's store, the others go in plain;
     price: the bid, None for on demand.
@@ -76,6 +77,11 @@ def create(order: Order, key: str, kept: Mapping[str, str], price: float | None)
         "cancel_unavail": order.offer.kind != INTERRUPTIBLE,
     }
     return rendered(PROVIDER, "create", values)
+
+
+def long_entries(env: Mapping[str, str]) -> list[str]:
+    """Variables longer than what Vast presumably takes of one."""
+    return sorted(name for name, value in env.items() if len(name) + 1 + len(value) > MOST_ENTRY)
 
 
 def masked(body: Mapping[str, Any], container: Container) -> dict[str, Any]:

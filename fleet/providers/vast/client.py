@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleet.clock import Clock
 from fleet.offers import vast as search
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Found, Question
+from fleet.providers.masked import hidden
 from fleet.providers.outcomes import Because, NotCreated, Unable
 from fleet.providers.values import (
     Balance,
@@ -32,6 +33,7 @@ from fleet.providers.vast.rows import instance_of, ordered
 from fleet.providers.vast.shown import requests_of
 from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled, key_step
 from fleet.wire.line import Line, base
+from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
     from fleet.providers.provider import Provider
@@ -64,9 +66,8 @@ class Vast:
         self._base = base(PROVIDER, environ)
         self._stopped: set[str] = set()
         self._kept: set[str] = set()  # names in the account's secret store that were seen there
-        self._young: dict[
-            str, tuple[Instance, datetime]
-        ] = {}  # rented by this object, and until when null proves nothing
+        self._hidden: frozenset[str] = frozenset()  # of what it rented: a machine's words may repeat it
+        self._young: dict[str, tuple[Instance, datetime]] = {}  # rented here, and until when null proves nothing
         self._on_demand: dict[str, Decimal] = {}  # ask -> USD/h of the slice, as listed last
 
     def offers(self, question: Question, seen: str) -> Found:
@@ -86,11 +87,12 @@ class Vast:
             return template_store.ensure(line, bodies.template(container))
 
     def launch(self, order: Order) -> Instance:
-        """Sends one create, once. Raises NotCreated, CreatedAnyway, Unclear, and WrongInput before anything is sent."""
-        id = numbered(order.offer.id, "offer")
-        bodies.roomy(order)
+        """Sends one create, once. Raises NotCreated, CreatedAnyway, Unclear, nothing else."""
         price, kept, note = None, {}, ""
+        self._hidden |= {*hidden(order.container)}  # a new set: other threads may be reading the old one
         try:
+            id = numbered(order.offer.id, "offer")
+            bodies.roomy(order)
             if order.offer.kind == INTERRUPTIBLE:
                 price = bids.worth(bids.price(order), order, self._price_of(order))
             kept = self._secrets(order.container)
@@ -102,7 +104,9 @@ class Vast:
         except ProviderFailed as failed:  # of a read before the create: nothing was ordered
             after = 60.0 if isinstance(failed, Throttled) else 10.0
             raise NotCreated(Because.BUSY, failed.what, failed.next_step, after=after) from None
-        new = refusals.created(answer)
+        except WrongInput as wrong:  # nothing was sent, and no other offer of Vast's would do
+            raise NotCreated(Because.INVALID, wrong.what, wrong.next_step) from None
+        new = refusals.created(answer, hidden(order.container), bodies.long_entries(body["env"]))
         if len(kept) < len(secret_store.fit(order.container.secrets)):
             note = "the account's store is full: some secrets went with the create"
         made = ordered(order, new, note)
@@ -140,7 +144,7 @@ class Vast:
         if "instances" in answer and answer["instances"] is None:
             return self._not_yet(number)
         row = answer.get("instances")
-        found = instance_of(row, self._stopped) if isinstance(row, dict) else None
+        found = instance_of(row, self._stopped, self._hidden) if isinstance(row, dict) else None
         if found is None or found.id != number:
             raise ProviderFailed(PROVIDER, f"an answer without instance {number}", "ask again in a moment")
         return found
@@ -212,7 +216,7 @@ class Vast:
     def _listed(self, label: str) -> list[Instance]:
         with self._line() as line:
             rows = listing.listed(line, label)
-        found = [instance_of(row, self._stopped) for row in rows]
+        found = [instance_of(row, self._stopped, self._hidden) for row in rows]
         return [each for each in found if each is not None]
 
     def _secrets(self, container: Container) -> dict[str, str]:

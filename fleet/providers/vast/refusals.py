@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from fleet.providers import masked
 from fleet.providers.outcomes import Because, CreatedAnyway, NotCreated, Unclear
+from fleet.providers.vast import bodies
 from fleet.providers.vast.pace import CREATE_AGAIN
 from fleet.wire import fields
 from fleet.wire.failed import key_step
@@ -22,8 +25,16 @@ PRICE = re.compile(r"invalid_price|bid too low", re.IGNORECASE)
 ADD_CREDIT = "add credit in Vast's console, under billing; a new account confirms its e-mail address first"
 
 
-def created(answer: Answered) -> str:
-    """The new instance's id. Raises NotCreated, CreatedAnyway, Unclear. The answer's `instance_api_key` is dropped."""
+# A registry login as a docker command says it, wherever it comes from; `-p 22:22` opens a port.
+LOGIN = re.compile(r"((?:^|\s)(?:-p|--password)(?:\s+|=))(?!\d+:\d+)\S+")
+
+
+def created(answer: Answered, hidden: Iterable[str] = (), long: Sequence[str] = ()) -> str:
+    """The new instance's id. Raises NotCreated, CreatedAnyway, Unclear. The answer's `instance_api_key` is dropped.
+
+    hidden: what may never be told, since a refusal may repeat the request; long: variables that may be the mistake.
+    """
+    said = told(answer, hidden)
     body = answer.value if isinstance(answer.value, dict) else {}
     id = fields.text(body, "new_contract")
     agreed = fields.flag(body, "success")
@@ -31,18 +42,18 @@ def created(answer: Answered) -> str:
         if 200 <= answer.status < 300 and agreed is True:
             return id
         if answer.status >= 400 or agreed is False:
-            raise CreatedAnyway(id, f"vast: refused ({told(answer)}), and instance {id} is there all the same")
+            raise CreatedAnyway(id, f"vast: refused ({said}), and instance {id} is there all the same")
         raise Unclear(f"vast: an answer that does not say whether {id} is rented", "look for its label")
     if answer.status == 0 and not answer.sent:
         raise NotCreated(Because.BUSY, f"vast: {answer.words}", "check the network", after=5.0)
     if 400 <= answer.status < 500 or (200 <= answer.status < 300 and agreed is False):
-        raise refused(answer)
-    raise Unclear(f"vast: no clear answer to the order ({told(answer)})", "look for its label before anything else")
+        raise refused(answer, said, long)
+    raise Unclear(f"vast: no clear answer to the order ({said})", "look for its label before anything else")
 
 
-def refused(answer: Answered) -> NotCreated | Unclear:
+def refused(answer: Answered, said: str, long: Sequence[str] = ()) -> NotCreated | Unclear:
     """A refusal without an instance. Words count before the status: a bad key is 401 or 404, no credit is not told."""
-    words, what = f"{answer.code} {answer.words}", f"vast: {told(answer)}"
+    words, what = f"{answer.code} {answer.words}", f"vast: {said}"
     if answer.status == 401 or KEY.search(words):
         return NotCreated(Because.KEY, what, key_step("vast"))
     if CREDIT.search(words) or answer.status == 402:
@@ -58,10 +69,22 @@ def refused(answer: Answered) -> NotCreated | Unclear:
     if answer.status == 403:
         return NotCreated(Because.FORBIDDEN, what, "take the next offer")
     if answer.status in (400, 404):
-        return NotCreated(Because.INVALID, what, "look at the request with --dry-run")
+        step = "look at the request with --dry-run"
+        return NotCreated(Because.INVALID, what, f"{step}; {too_long(long)}" if long else step)
     return Unclear(what, "look for its label before anything else")
 
 
-def told(answer: Answered) -> str:
-    """'404 no_such_ask ...': status and words, bounded, without the key."""
-    return " ".join(filter(None, (str(answer.status or ""), answer.words or answer.code))) or "no answer"
+def too_long(names: Sequence[str]) -> str:
+    """What may be wrong with these variables."""
+    return f"vast may take no more than {bodies.MOST_ENTRY} characters of one variable: {', '.join(names)}"
+
+
+def told(answer: Answered, hidden: Iterable[str] = ()) -> str:
+    """'404 no_such_ask ...': status and words, bounded, without the key and what is hidden."""
+    words = said(answer.words or answer.code, hidden)
+    return " ".join(filter(None, (str(answer.status or ""), words))) or "no answer"
+
+
+def said(words: str, hidden: Iterable[str]) -> str:
+    """Vast's words without any of `hidden`, and without a registry's password."""
+    return LOGIN.sub(rf"\g<1>{masked.MASK}", masked.told(words, hidden))

@@ -9,16 +9,18 @@ from typing import Any
 
 from fleet.offers import vast as search
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND
+from fleet.providers.masked import PIECE, masked
 from fleet.providers.values import Instance, Order, Ssh, State
-from fleet.providers.vast import states
+from fleet.providers.vast import refusals, states
 from fleet.wire import fields
 
 OURS = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")
+PLAIN = ("STOKER_", "PUBLIC_KEY", "NCCL_", "-p ")
 MONTH_HOURS = 720  # of a storage price (2.4)
 
 
-def instance_of(row: Mapping[str, Any], ours: Iterable[str] = ()) -> Instance | None:
-    """The row, None when it has no id. ours: ids that we stopped ourselves."""
+def instance_of(row: Mapping[str, Any], ours: Iterable[str] = (), hidden: Iterable[str] = ()) -> Instance | None:
+    """The row, None when it has no id. ours: ids that we stopped ourselves; hidden: what may never be told."""
     id = fields.text(row, "id")
     if not id.isdigit():
         return None
@@ -41,7 +43,7 @@ def instance_of(row: Mapping[str, Any], ours: Iterable[str] = ()) -> Instance | 
         image=fields.text(row, "image_uuid"),
         ssh=shell(row),
         created=moment(row, "start_date"),
-        words=fields.text(row, "status_msg"),
+        words=refusals.said(masked(fields.text(row, "status_msg"), values(env)), hidden),
         gpu_busy=busy(row),
         env={key: env[key] for key in OURS if key in env},
     )
@@ -117,6 +119,11 @@ def environment(value: object) -> dict[str, str]:
             name, _, content = each.partition("=")
             pairs.append((name, content))
     return {key: content for key, content in pairs if isinstance(key, str) and isinstance(content, str)}
+
+
+def values(env: Mapping[str, str]) -> list[str]:
+    """What of a machine's own variables its words may not repeat: another process does not know which are secret."""
+    return [value for name, value in env.items() if not name.startswith(PLAIN) and len(value) >= PIECE]
 
 
 def shell(row: Mapping[str, Any]) -> Ssh | None:

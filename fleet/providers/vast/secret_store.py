@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from fleet.providers.masked import told
 from fleet.providers.vast.answers import agreed
 from fleet.wire import fields
 from fleet.wire.failed import ProviderFailed
@@ -68,6 +69,6 @@ def added(line: Line, stored: str, value: str) -> bool:
 
 def without(failed: ProviderFailed, value: str) -> ProviderFailed:
     """The failure, without its words when they hold the value."""
-    if value not in failed.what + failed.next_step:
+    if told(failed.what, [value]) == failed.what and told(failed.next_step, [value]) == failed.next_step:
         return failed
-    return type(failed)(failed.provider, "a secret was refused", failed.next_step.replace(value, "***"), failed.status)
+    return type(failed)(failed.provider, "a secret was refused", told(failed.next_step, [value]), failed.status)

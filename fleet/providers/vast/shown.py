@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleet.offers.offer import INTERRUPTIBLE
 from fleet.providers.masked import MASK
 from fleet.providers.values import Container, Order, Shown
-from fleet.providers.vast import bids, bodies, secret_store, template_store
+from fleet.providers.vast import bids, bodies, refusals, secret_store, template_store
 from fleet.providers.vast.answers import PROVIDER
 
 HASH = "(hash_id of the template)"
@@ -19,11 +19,14 @@ def requests_of(container: Container, order: Order) -> list[Shown]:
         for name, stored in sorted(kept.items())
     ]
     plain = sorted(set(container.secrets) - set(kept))
-    note = f"the account's store takes no such value: {', '.join(plain)} go with this request" if plain else ""
+    notes = [f"the account's store takes no such value: {', '.join(plain)} go with this request"] if plain else []
     template = bodies.template(container)
     found.append(Shown(PROVIDER, "POST", template_store.PATH, template, "PUT with its hash_id, when the name is there"))
     price = float(bids.price(order)) if order.offer.kind == INTERRUPTIBLE else None
     key = order.template.key if order.template else HASH
-    body = bodies.masked(bodies.create(order, key, kept, price), container)
-    found.append(Shown(PROVIDER, "PUT", f"/api/v0/asks/{order.offer.id}/", body, note))
+    sent = bodies.create(order, key, kept, price)
+    long = bodies.long_entries(sent["env"])
+    notes += [refusals.too_long(long)] if long else []
+    body = bodies.masked(sent, container)
+    found.append(Shown(PROVIDER, "PUT", f"/api/v0/asks/{order.offer.id}/", body, "; ".join(notes)))
     return found

@@ -7,6 +7,7 @@ of content that is there already with the one that is there, so one content is n
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fleet.providers.values import Template
@@ -16,6 +17,12 @@ from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled, key_step
 from fleet.wire.line import Line
 
 PATH = "/api/v0/template/"
+NEVER = ("onstart", "args_str")  # what ours do not have
+COMPARED = (
+    *("env", "runtype", "use_ssh", "ssh_direct", "jup_direct", "use_jupyter_lab", "docker_login_repo"),
+    *("extra_filters", "recommended_disk_space", *NEVER),
+)
+FLAG = re.compile(r"-\S+ +\S+|\S+")  # with its value
 LOOKS = 3  # after a lost answer, or when somebody else changed it
 
 
@@ -47,18 +54,38 @@ def listed(line: Line, name: str) -> list[dict[str, Any]]:
 
 
 def holds(row: dict[str, Any], body: dict[str, Any]) -> bool:
-    """Whether a listed template is this one: the hash in its description, and the image's digest where it is told.
+    """Whether a listed template is this one: the hash in its description, and everything that a machine would get of
+    it where the row tells that: an edit in the console leaves the description alone.
 
     How Vast divides an image with a digest into `image` and `tag` is not known; the digest is in one of them.
     """
     told = f"{fields.text(row, 'image')}:{fields.text(row, 'tag')}"
-    return row.get("desc") == body["desc"] and (told == ":" or body["image"].rpartition(":")[2] in told)
+    image = told == ":" or body["image"].rpartition(":")[2] in told
+    same = all(plain(name, row[name]) == plain(name, body.get(name)) for name in COMPARED if name in row)
+    return row.get("desc") == body["desc"] and image and same
+
+
+def plain(name: str, value: Any) -> Any:
+    """A field as it is compared: null, "" and nothing are one; flags as their set, which may be put in order."""
+    if name == "extra_filters" and isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if name == "env" and isinstance(value, str):
+        return sorted(FLAG.findall(value))
+    if name == "recommended_disk_space" and isinstance(value, str):
+        return float(value) if value.isdigit() else value
+    return float(value) if isinstance(value, (int, float)) and value else value or None
 
 
 def changed(line: Line, row: dict[str, Any], body: dict[str, Any]) -> Template | None:
     """Sends what it shall hold. None when that hash is not there any more: somebody was faster."""
     try:
-        answer = agreed(line.change("PUT", PATH, {**body, "hash_id": fields.text(row, "hash_id")}), "the template")
+        kept = {name: "" for name in NEVER if row.get(name)}  # a PUT leaves alone what it does not name
+        answer = agreed(
+            line.change("PUT", PATH, {**body, **kept, "hash_id": fields.text(row, "hash_id")}), "the template"
+        )
     except ProviderFailed as failed:
         if failed.status != 404 or isinstance(failed, KeyRefused):
             raise

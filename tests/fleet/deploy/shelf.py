@@ -69,6 +69,7 @@ class Stall:
     down: bool = False
     refuses: NotCreated | None = None
     shell: Ssh | None = None
+    stored: list[Volume] | None = field(default_factory=list)
     lacks: Mapping[str, str] = field(default_factory=dict)
     machines: dict[str, Instance] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
@@ -136,7 +137,10 @@ class Stall:
         return Balance(self.name, self.credit, Decimal(0))
 
     def volumes(self) -> list[Volume]:
-        return []
+        self.answers()
+        if self.stored is None:
+            raise Unable(f"{self.name} has no volumes", "nothing to see")
+        return self.stored
 
     def registries(self) -> list[Credential]:
         return []

@@ -83,6 +83,13 @@ def test_a_clock_that_is_off_is_refused_by_how_much_and_with_a_way_out(rented: S
     assert "authorization" not in rented.asked[0].lower()
 
 
+def test_a_login_in_netrc_is_not_sent(rented: Server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    skew.refuse("vast", Still(), {})
+    assert len(rented.asked) == 1 and "authorization" not in rented.asked[0].lower()
+
+
 @pytest.mark.parametrize("headers", [at(minutes=4), at(minutes=-4), {}, {"Date": "noon"}, {**at(hours=-5), "Age": "9"}])
 def test_a_clock_that_is_right_or_that_nobody_tells_is_none(rented: Server, headers: dict[str, str]):
     rented.headers = headers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.deploy.ending import kept_secrets, refuse_left, terminate, the_machine
+from fleet.deploy.ending import kept_secrets, listed, refuse_left, silent, strays, terminate, the_machine
 from fleet.deploy.names import run_name
 from fleet.deploy.status import status
 from fleet.deploy.waiting import ready, until_it_trains
@@ -20,7 +20,7 @@ from fleet.ledger.ledger import Ledger
 from fleet.ledger.opening import open_ledger
 from fleet.ledger.tags import fresh
 from fleet.ledger.values import Limits, Run
-from fleet.providers.values import Instance, Ssh, State
+from fleet.providers.values import Instance, Ssh, State, Volume
 from profiles.errors import OutsideFailed, Refused, WrongInput
 from tests.fleet.deploy.shelf import Stall, Tick, an_offer
 
@@ -222,3 +222,74 @@ def test_a_machine_that_vanishes_while_it_is_awaited_is_told():
     vast = Stall(machines={})
     _, told = until_it_trains(vast, Instance("vast", "m1", "t", State.RUNNING), Tick(), lambda _: None)
     assert told == "the machine is gone"
+
+
+def stray(ledger: Ledger, provider: Stall, id: str = "lost") -> None:
+    """A machine with this ledger's tag, of which the ledger knows nothing."""
+    provider.machines[id] = Instance(provider.name, id, fresh(ledger.id, "before"), State.RUNNING)
+
+
+def test_a_machine_of_ours_without_a_run_is_found_and_ended_and_others_are_not_touched(ledger: Ledger, clock: Tick):
+    vast = Stall()
+    stray(ledger, vast)
+    vast.machines["x"] = Instance("vast", "x", "somebody-s", State.RUNNING)
+    assert listed(ledger, {"vast": vast}) == {}
+    [row] = strays(ledger, {"vast": vast}, clock)
+    assert (row.run, row.id, row.done) == ("", "lost", True) and row.words.startswith("gone")
+    assert vast.ended == ["lost"] and not ledger.live()
+    assert strays(ledger, {"vast": vast}, clock) == []
+
+
+def test_one_without_a_run_that_is_not_proven_gone_may_still_bill(ledger: Ledger, clock: Tick):
+    vast = Stall()
+    stray(ledger, vast)
+    listed(ledger, {"vast": vast})
+    vast.down = True
+    rows = strays(ledger, {"vast": vast}, clock)
+    assert [row.done for row in rows] == [False] and ledger.live()
+    with pytest.raises(OutsideFailed, match="1 of 1 may still bill: vast lost: "):
+        refuse_left(rows)
+
+
+def test_machines_at_a_provider_that_does_not_answer_are_not_taken_for_none(ledger: Ledger):
+    [row] = silent(listed(ledger, {"vast": Stall(down=True), "runpod": Stall("runpod")}), [])
+    assert (row.provider, row.done) == ("vast", False)
+    with pytest.raises(OutsideFailed, match="may still bill: vast: whether machines of ours live there is not known"):
+        refuse_left([row])
+    assert silent({"vast": "503"}, [row]) == []
+
+
+def test_storage_that_bills_is_told_by_provider_with_what_it_costs(ledger: Ledger, clock: Tick):
+    two = [
+        Volume("runpod", "a", "a", 100, usd_month=Decimal(7)),
+        Volume("runpod", "b", "b", 200, usd_month=Decimal(14)),
+    ]
+    there = {
+        "runpod": Stall("runpod", stored=two),
+        "vast": Stall(stored=[Volume("vast", "1", "V.1", 0)]),
+        "hyperbolic": Stall("hyperbolic", stored=None),
+        "local": Stall("local", stored=[Volume("local", "n", "n", 0, usd_month=Decimal(0))]),
+    }
+    found = status(ledger, there, clock).storage
+    assert found is not None
+    assert [(row.provider, row.words) for row in found.rows] == [
+        ("runpod", "2 volumes, 300 GB, 21.00 USD/month"),
+        ("vast", "1 volume, a size it does not tell, at a price it does not tell"),
+    ]
+    assert found.failures == {} and [row["usd_month"] for row in found.to_json()] == ["21", None]
+
+
+def test_storage_of_a_provider_that_does_not_answer_is_not_known(ledger: Ledger, clock: Tick):
+    class Shut(Stall):
+        def volumes(self) -> list[Volume]:
+            raise OutsideFailed("vast: 500", "ask again later")
+
+    there = {"vast": Shut(), "runpod": Stall("runpod", down=True)}
+    found = status(ledger, there, clock)
+    assert found.storage is not None and set(found.storage.failures) == {"vast", "runpod"}
+    assert any(line.startswith("vast: what storage bills is not known: vast: 500") for line in found.storage.lines())
+    assert [(row["provider"], bool(row["failed"])) for row in found.to_json()["storage"]] == [
+        ("runpod", True),
+        ("vast", True),
+    ]
+    assert status(ledger, there, clock, output=False).storage is None

@@ -112,6 +112,7 @@ class World:
     labels: bool = True  # whether lists repeat the label
     refuses: Because | None = None  # every create, for this reason
     asked: int = 0
+    output: tuple[str, ...] = ()  # of every container
     late: list[tuple[datetime, Order]] = field(default_factory=list)
     _draw: random.Random = field(init=False)
     _missed: set[str] = field(default_factory=set)
@@ -294,7 +295,7 @@ class ModelProvider:
         return "no shell yet" if machine.silent else ""
 
     def logs(self, id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
-        return iter(())
+        return iter(self.world.output)
 
     def ssh(self, id: str) -> Ssh | None:
         return None

@@ -11,7 +11,7 @@ from fleet.launch.candidate import Candidate
 from fleet.launch.outcomes import NoMachine, StillThere, Unfit, Unsettled
 from fleet.ledger.values import ABSENT, CREATED, GONE, INTENDED, MET, SENT, UNMET, Run
 from fleet.providers.outcomes import Because
-from fleet.providers.values import State
+from fleet.providers.values import Container, Instance, Order, State, Template
 from profiles.errors import CheckFailed, OutsideFailed, Refused, WrongInput
 from tests.fleet.launch.launch_steps import CAP, Scene
 from tests.fleet.launch.model_world import MAKES, Killed, ModelProvider, World, bid, container, offer
@@ -454,3 +454,23 @@ def test_tokens_that_go_without_a_secret_store_are_told_once(scene: Scene):
     told = [line for line in scene.said if "own variables" in line]
     assert told == ["vast: tokens go into the machine's own variables"]
     assert "own variables" in str(scene.ledger.events("night", 99)) and "hf_planted" not in str(scene.said)
+
+
+def test_where_tokens_go_is_told_before_they_are_sent(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    scene.run()
+    told: list[list[str]] = []
+    launch, words = ModelProvider.launch, "tokens go into the machine's own variables"
+
+    def template(provider: ModelProvider, made: Container) -> Template:
+        provider.lacks = {"secrets": words}  # known only now, as at RunPod
+        return Template(provider.name, "1", "t", "1", "c")
+
+    def launched(provider: ModelProvider, order: Order) -> Instance:
+        told.append(list(scene.said))
+        return launch(provider, order)
+
+    monkeypatch.setattr(ModelProvider, "ensure_template", template)
+    monkeypatch.setattr(ModelProvider, "launch", launched)
+    secret = replace(container("night"), secrets={"HF_TOKEN": "hf_planted"})
+    scene.launch(candidates=[replace(one, container=secret) for one in scene.candidates([offer(1)])])
+    assert [f"vast: {words}" in said for said in told] == [True]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from fleet.providers.masked import MASK, masked
+from fleet.providers.masked import MASK, hidden, masked, told
 from fleet.providers.rendered import FOLDER, of_a_run, of_the_plan, rendered
+from fleet.providers.values import Container, Login
 
 TOKEN = "hf_" + "Q7w8E9r1T2y3U4i5O6p7A8s9D1f2G3h4J5"
 TEXT = st.text(max_size=40)
@@ -55,3 +56,17 @@ def test_a_secret_that_holds_another_leaves_no_rest_of_itself():
 def test_what_is_masked_is_json_still_and_holds_none_of_it(body, hidden):
     texts = [text for text in json.loads(json.dumps(masked(body, hidden))) if isinstance(text, str)]
     assert not any(secret in text for secret in hidden for text in texts)
+
+
+def test_a_providers_words_hold_no_secret_even_when_they_are_cut_in_its_middle():
+    words = told(f"bad request: HF_TOKEN={TOKEN}, again {TOKEN[:12]}", [TOKEN, ""])
+    assert TOKEN[:8] not in words and words.startswith("bad request: HF_TOKEN=***")
+
+
+def test_a_secret_of_several_lines_is_masked_on_one():
+    assert "abcdefghij" not in told("x 0123456789 abcdefghij", ["0123456789\nabcdefghij"])
+
+
+def test_what_may_never_be_told_are_the_secrets_and_the_registrys_password():
+    container = Container("n", "i", secrets={"A": "one"}, login=Login("r", "bob", "two"))
+    assert hidden(container) == ["one", "two"]

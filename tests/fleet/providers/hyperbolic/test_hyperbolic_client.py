@@ -186,8 +186,9 @@ def test_nobody_there_is_surely_nothing_created(client, office: Office, monkeypa
 
 
 def test_an_offer_of_another_market_is_refused_before_anything_is_asked(client, office: Office):
-    with pytest.raises(WrongInput):
+    with pytest.raises(NotCreated) as refused:
         client().launch(order(id="1234567"))
+    assert refused.value.because is Because.INVALID
     assert office.market.seen == []
 
 

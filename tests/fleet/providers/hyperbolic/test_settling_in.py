@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fleet.providers.hyperbolic.client import Hyperbolic
+from fleet.providers.outcomes import Because, NotCreated
 from fleet.providers.values import Instance
-from profiles.errors import CheckFailed, OutsideFailed, Refused, WrongInput
+from profiles.errors import CheckFailed, OutsideFailed, Refused
 from tests.fleet.offers.market import KEY
 from tests.fleet.providers.hosts.rented_machine import SECRET, Machine, container, stop_keeper
 from tests.fleet.providers.hosts.rented_machine import machine as running
@@ -98,6 +99,7 @@ def test_a_lent_key_is_there_before_anything_takes_long(rented, machine: Machine
 
 
 def test_a_key_is_not_lent_to_a_run_without_a_limit_and_nothing_is_rented(client, office: Office):
-    with pytest.raises(WrongInput, match="the run has none"):
+    with pytest.raises(NotCreated, match="the run has none") as refused:
         client(STOKER_LEND_KEY="1").launch(replace(order(), container=container(env={})))
+    assert refused.value.because is Because.INVALID
     assert office.market.seen == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from dataclasses import replace
 
 import pytest
 
 from fleet.providers.runpod import secrets
+from fleet.providers.runpod.bodies import registry_name
 from fleet.providers.runpod.client import RunPod
 from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled
 from tests.fleet.providers.runpod.account import KEY, Fault
@@ -157,6 +160,17 @@ def test_a_login_is_made_once_for_each_user_and_password(client, another, accoun
         row["name"] for row in reversed(account.rows["registries"].values())
     ]
     assert first.name.startswith("stoker-registry.example-") and len(first.name.rsplit("-", 1)[1]) == 8
+
+
+def test_a_logins_name_tells_nobody_without_the_api_key_whether_a_password_is_right(login):
+    names = {
+        registry_name(login, "key"),
+        registry_name(login, "another key"),
+        registry_name(replace(login, user=login.user + login.password[:1], password=login.password[1:]), "key"),
+        f"stoker-{login.registry}-{hashlib.sha256(f'{login.user}{login.password}'.encode()).hexdigest()[:8]}",
+    }
+    assert len(names) == 4
+    assert registry_name(login, "") == f"stoker-{login.registry}-(hash by the API key)"
 
 
 def test_a_login_whose_answer_is_lost_is_not_made_again(client, account, login):

@@ -14,7 +14,7 @@ from fleet.offers.offer import INTERRUPTIBLE, Question
 from fleet.providers.outcomes import Because, CreatedAnyway, NotCreated, Unclear
 from fleet.providers.values import Login, State, Template
 from fleet.providers.vast.client import Vast
-from profiles.errors import WrongInput
+from profiles.errors import StokerError
 from tests.fleet.offers.market import Reply, reply, vast_row
 from tests.fleet.providers.vast.desk import (
     ASK,
@@ -103,8 +103,9 @@ def test_a_private_image_is_pulled_with_the_login_of_the_order(desk: Desk, vast:
 
 @pytest.mark.parametrize("password", ["two words", "", "tab\there"])
 def test_a_login_that_cannot_be_said_is_never_sent(desk: Desk, vast: Vast, password: str):
-    with pytest.raises(WrongInput):
+    with pytest.raises(NotCreated) as refused:
         vast.launch(order(container=container(login=Login("registry.example", "me", password))))
+    assert refused.value.because is Because.INVALID
     assert desk.sent("PUT") == []
 
 
@@ -124,8 +125,17 @@ def test_a_bid_is_for_the_whole_slice_and_may_be_taken_away(desk: Desk, vast: Va
 
 
 def test_an_interruptible_offer_without_a_bid_would_be_on_demand_and_is_never_ordered(desk: Desk, vast: Vast):
-    with pytest.raises(WrongInput):
+    with pytest.raises(NotCreated) as refused:
         vast.launch(order(INTERRUPTIBLE))
+    assert refused.value.because is Because.INVALID
+    assert desk.market.seen == []
+
+
+@pytest.mark.parametrize("bid", ["0.00001", "128.5"])
+def test_a_bid_that_vast_does_not_take_is_never_sent(desk: Desk, vast: Vast, bid: str):
+    with pytest.raises(NotCreated) as refused:
+        vast.launch(order(INTERRUPTIBLE, bid=bid, most_usd_hour=Decimal(200)))
+    assert refused.value.because is Because.INVALID
     assert desk.market.seen == []
 
 
@@ -268,15 +278,49 @@ def test_a_store_that_does_not_answer_keeps_the_order_from_being_sent(desk: Desk
 
 
 def test_an_offer_whose_id_is_none_never_gets_into_a_path(desk: Desk, vast: Vast):
-    with pytest.raises(WrongInput):
+    with pytest.raises(NotCreated) as refused:
         vast.launch(replace(order(), offer=replace(offer(), id="1/../../users")))
+    assert refused.value.because is Because.INVALID
     assert desk.market.seen == []
 
 
 def test_too_much_environment_is_told_before_anything_is_sent(desk: Desk, vast: Vast):
-    with pytest.raises(WrongInput):
+    with pytest.raises(NotCreated) as refused:
         vast.launch(order(container=container(env={"X": "x" * 40000}, secrets={})))
+    assert refused.value.because is Because.INVALID
     assert desk.sent("PUT") == []
+
+
+def test_variables_longer_than_vast_presumably_takes_are_named_when_the_order_is_wrong(desk: Desk, vast: Vast):
+    desk.first("PUT /api/v0/asks/", reply(BAD_ARGS, 400))
+    env = {"PUBLIC_KEY": "ssh-rsa " + "A" * 400, "EDGE": "x" * 251, "OVER": "x" * 252}
+    with pytest.raises(NotCreated) as refused:
+        vast.launch(order(container=container(env=env)))
+    assert refused.value.next_step.endswith("256 characters of one variable: OVER, PUBLIC_KEY")
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+@pytest.mark.parametrize("more", [{}, {"new_contract": 20118482}])
+def test_a_refusal_that_repeats_the_request_is_told_without_its_secrets(
+    desk: Desk, vast: Vast, status: int, more: dict[str, Any]
+):
+    msg = f"invalid_args: image_login=-u bob -p {PASSWORD} registry.example, env HF_TOKEN={TOKEN} AWS={AWS[:15]}"
+    desk.first("PUT /api/v0/asks/", reply({"success": False, "error": TOKEN, "msg": msg, **more}, status))
+    with pytest.raises(StokerError) as refused:
+        vast.launch(order(container=container(login=Login("registry.example", "bob", PASSWORD))))
+    told = refused.value.what + refused.value.next_step + str(refused.value)
+    assert "invalid_args: image_login=-u bob -p ***" in told
+    for planted in (PASSWORD, TOKEN, AWS):
+        assert planted[:8] not in told
+
+
+def test_a_machines_words_hold_nothing_secret_whoever_asks(desk: Desk, vast: Vast, tmp_path: Path):
+    made = vast.launch(order(container=container(login=Login("registry.example", "bob", PASSWORD))))
+    desk.rows[made.id]["status_msg"] = f"docker run -p 22:22 -e HF_TOKEN={TOKEN}; docker login -u bob -p {PASSWORD} x"
+    for client in (vast, desk.client(tmp_path)):  # the second one has rented nothing
+        for found in (client.instance(made.id), *client.instances()):
+            assert found is not None
+            assert found.words == "docker run -p 22:22 -e HF_TOKEN=***; docker login -u bob -p *** x"
 
 
 def test_an_offer_without_the_disk_is_left_for_the_next(desk: Desk, vast: Vast):

@@ -53,6 +53,12 @@ def test_a_bid_is_shown_and_a_missing_one_is_told(vast: Vast):
         vast.shown(container(), order(INTERRUPTIBLE))
 
 
+def test_variables_that_may_be_too_long_are_named(vast: Vast):
+    long = container(env={"PUBLIC_KEY": "ssh-rsa " + "A" * 400})
+    assert vast.shown(long, order(container=long))[-1].note.endswith("256 characters of one variable: PUBLIC_KEY")
+    assert "256" not in vast.shown(container(), order())[-1].note
+
+
 def test_every_shown_request_is_as_the_published_file_says(vast: Vast):
     spec = strict()
     for each in vast.shown(container(), order()):

