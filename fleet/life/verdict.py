@@ -68,19 +68,21 @@ class Verdict:
 
 def judge(sight: Sight, now: datetime, patience: Patience) -> Verdict:
     """What the run is doing at `now`. A stop that the trainer itself told outranks the state of its machine."""
-    if sight.signs.stop in FINISHED:
-        return Verdict(Life.DONE, sight.signs.stop)
-    if sight.signs.stop in LIMITED:
-        return Verdict(Life.LIMITED, sight.signs.stop)
-    if sight.signs.exited == 0:
-        return Verdict(Life.DONE, "the run ended with 0")
+    signs = sight.signs
+    if signs.exited == 0:
+        return Verdict(Life.DONE, signs.stop or "the run ended with 0")
+    if signs.exited in (None, 75) and signs.stop in FINISHED:
+        return Verdict(Life.DONE, signs.stop)
+    if signs.exited in (None, 75) and signs.stop in LIMITED:
+        return Verdict(Life.LIMITED, signs.stop)
     if not sight.listed:
         return Verdict(Life.UNREADABLE, "its provider does not answer")
     found = sight.instance
     if found is None:
         return Verdict(Life.LOST, "its machine is gone")
-    if sight.signs.exited not in (None, 0, 75):  # by itself; 75 is a stop from outside
-        return Verdict(Life.FAILED, f"the run ended with {sight.signs.exited}")
+    if signs.exited not in (None, 75):  # by itself; 75 is a stop from outside
+        trained = f"trained until {signs.stop}; " if signs.stop else ""
+        return Verdict(Life.FAILED, f"{trained}the run ended with {signs.exited}")
     if sight.paused and found.state in (State.STOPPED, State.INTERRUPTED):
         return Verdict(Life.PAUSED, "its disk bills on")
     if found.state is State.INTERRUPTED:
@@ -88,7 +90,7 @@ def judge(sight: Sight, now: datetime, patience: Patience) -> Verdict:
     if found.state is State.STOPPED:
         return Verdict(Life.LOST, f"stopped, and not by us: {found.words or found.status}")
     if found.state is State.FAILED:
-        failed = sight.signs.step is not None and not sight.signs.stop
+        failed = signs.step is not None and not signs.stop
         return Verdict(Life.LOST if failed else Life.FAILED, found.words or found.status or "its machine failed")
     return waiting(sight, now, patience)
 

@@ -23,7 +23,10 @@ def billed(ledger: Ledger, run: str, now: datetime) -> timedelta:
 
 def spending(ledger: Ledger, run: Run, known: Known | None, heard: Heard, now: datetime, life: Life) -> Spent:
     """What the run has used at `now`."""
-    idle = (heard.quiet if known is not None and life not in WAITING else None) or timedelta(0)
+    sending = (
+        life in (Life.DONE, Life.LIMITED) and heard.signs.exited is None
+    )  # its last checkpoint, which is all of it
+    idle = (heard.quiet if known is not None and life not in WAITING and not sending else None) or timedelta(0)
     usd_hour = None if known is None else Decimal(known.usd_hour)
     return Spent(ledger.cost(run.name), usd_hour, billed(ledger, run.name, now), idle)
 

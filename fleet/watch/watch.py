@@ -111,7 +111,17 @@ def over(watching: Watch, found: Watched) -> None:
         return say(watching, found, f"{found.verdict.life}: {found.verdict.why}; waiting until everything is sent")
     if only_copy(found):
         return say(watching, found, f"{found.verdict.life}; its checkpoints are on the machine alone: it is kept")
+    if unsent(watching, found):
+        return say(watching, found, f"{found.verdict.why}; what it made may be on the machine alone: it is kept")
     return finish(watching, found, OVER[found.verdict.life], found.verdict.why)
+
+
+def unsent(watching: Watch, found: Watched) -> bool:
+    """Whether a run that ended badly after it had trained may have failed at sending the last of it. Its machine is
+    kept until a limit ends it."""
+    signs = found.heard.signs
+    bad = signs.exited not in (None, 0, 75) and (signs.step is not None or signs.saved is not None)
+    return bad and at_work(found) and watching.finished(found.run) is None
 
 
 def sent(watching: Watch, found: Watched) -> bool:

@@ -86,3 +86,8 @@ def test_a_script_that_ended_well_is_done_whatever_became_of_its_machine():
     for state in (None, State.STOPPED, State.RUNNING):
         assert life(state, Signs(step=7, exited=0)) is Life.DONE
     assert life(None, Signs(step=7, exited=0), listed=False) is Life.DONE
+
+
+def test_what_could_not_be_sent_is_not_done():
+    assert life(State.RUNNING, Signs(step=7, stop="done", exited=3)) is Life.FAILED
+    assert life(State.RUNNING, Signs(step=7, stop="done", exited=75)) is Life.DONE

@@ -402,3 +402,25 @@ def test_the_store_and_the_providers_may_fail_while_it_is_brought_back(night: Ni
     happens = {1: lambda: night.dies(machine, State.INTERRUPTED), 20: mended}
     watched(night, 900, at=happens, resumes=inline(night))
     assert night.ledger.run("night").state == DONE
+
+
+def test_a_run_that_trained_to_its_end_and_could_not_send_keeps_its_machine(night: Night):
+    night.run()
+    machine = night.train(minutes=10)
+    night.work.saves = False  # the store's login has run out
+    night.wait(GOAL / RATE)
+    night.work.codes[machine.tag] = 3
+    watched(night, 20)
+    assert machine.ended is None and night.ledger.run("night").state == OPEN
+    assert any("may be on the machine alone" in words for words in night.said)
+
+
+def test_sending_the_last_checkpoint_is_no_idleness(night: Night):
+    night.run()
+    night.ledger.change_run("night", limits=replace(night.ledger.run("night").limits, idle_minutes=30.0))
+    machine = night.train(minutes=10)
+    night.work.saves = False  # it takes hours
+    night.wait(GOAL / RATE)
+    night.places["vast"].work.codes = Counting({}, machine.tag, 10**6)
+    watched(night, 60)
+    assert machine.ended is None and night.ledger.run("night").state == OPEN
