@@ -145,8 +145,9 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
         refuse_lacking(provider, "stop", "stop")
         agreed(f"stop {one.provider} {one.id}? its disk bills on until it is terminated", yes)
         with ledger.hold(one.run):
-            provider.stop(one.id)
+            # Said before it is done: a stopped machine that nobody owns up to counts as lost, and its disk is ended.
             ledger.tell(one.run, "stopped", "stopped by the user; its disk bills on", one.id)
+            provider.stop(one.id)
     print(f"{one.run}: {one.provider} {one.id} is stopped; its disk bills on")
     print(f"  end      ./inv terminate {one.run}")
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from fleet.launch.end import end
 from fleet.launch.patience import Patience
+from fleet.launch.thin import is_own
 from fleet.ledger.values import DONE, ENDED, FAILED, OPEN, Run
 from fleet.life.heard import Heard
 from fleet.life.verdict import Life
@@ -95,6 +96,7 @@ def act(watching: Watch, found: Watched) -> None:
     life = found.verdict.life
     if found.holder:
         return
+    beside(watching, found)
     if found.breaches:
         words = "; ".join(breach.words for breach in found.breaches)
         finish(watching, found, ENDED, f"limit reached: {words}")
@@ -102,6 +104,18 @@ def act(watching: Watch, found: Watched) -> None:
         over(watching, found)
     elif found.verdict.resumable:
         lost(watching, found)
+
+
+def beside(watching: Watch, found: Watched) -> None:
+    """Ends what came up late beside the run's own machine: an order that counted as not made, or a second of one."""
+    eyes, run = watching.eyes, found.run.name
+    if found.known is None or found.known.ended is not None or not is_own(eyes.ledger, found.known):
+        return
+    late = [one for one in eyes.ledger.live(run) if not is_own(eyes.ledger, one) and one.provider in eyes.providers]
+    for one in late:
+        with eyes.ledger.hold(run):
+            end(eyes.ledger, eyes.providers[one.provider], one.id, "it came too late", eyes.clock, ENDING)
+        watching.trouble(f"{run}: {one.provider} {one.id} came up beside its machine, and was ended")
 
 
 def over(watching: Watch, found: Watched) -> None:

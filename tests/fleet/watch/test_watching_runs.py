@@ -424,3 +424,13 @@ def test_sending_the_last_checkpoint_is_no_idleness(night: Night):
     night.places["vast"].work.codes = Counting({}, machine.tag, 10**6)
     watched(night, 60)
     assert machine.ended is None and night.ledger.run("night").state == OPEN
+
+
+def test_a_second_machine_that_comes_up_late_is_ended_and_the_runs_own_trains_on(night: Night):
+    night.run()
+    machine = night.train(minutes=10)
+    late = replace(machine, id="m99", created=night.clock.time)
+    night.places["vast"].world.machines.append(late)
+    watched(night, 10)
+    assert late.ended is not None and machine.ended is None
+    assert lives(night) == [Life.TRAINING]
