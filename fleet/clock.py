@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from fleet.loopback import LOOPBACK
 from profiles.errors import OutsideFailed, WrongInput
 
 VARIABLE = "STOKER_CLOCK"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Clock(Protocol):

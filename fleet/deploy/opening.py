@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fleet.clock import Clock
+from fleet.loopback import LOOPBACK
 from fleet.providers.catalogue import NAMES, open_provider
 from fleet.providers.provider import Provider
 from fleet.wire.failed import KEY_NAMES, key_step
 from fleet.wire.keys import keys
-from fleet.wire.line import LOOPBACK, base
+from fleet.wire.line import base
 from profiles.errors import Refused, WrongInput
 from profiles.nearest import nearest
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from fleet.clock import VARIABLE as CLOCK
-from fleet.wire.line import BASES, LOOPBACK, base
+from fleet.loopback import LOOPBACK
+from fleet.wire.line import BASES, base
 
 PROVIDER, ADDRESS = "STOKER_PROVIDER", "STOKER_PROVIDER_URL"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fleet.clock import VARIABLE, Clock
-from fleet.wire.line import AGENT, BASES, LOOPBACK, base
+from fleet.loopback import LOOPBACK
+from fleet.wire.line import AGENT, BASES, base
 from profiles.errors import Refused
 
 if TYPE_CHECKING:

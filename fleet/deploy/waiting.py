@@ -10,6 +10,7 @@ from itertools import islice
 from fleet.clock import Clock
 from fleet.life import signs
 from fleet.life.signs import Signs
+from fleet.life.verdict import Patience
 from fleet.providers.outcomes import Unable
 from fleet.providers.provider import Provider
 from fleet.providers.values import Instance, State
@@ -17,7 +18,7 @@ from profiles.errors import StokerError
 
 TAIL = 200  # lines of output that are looked through
 EVERY = 15.0  # seconds between looks: four a minute of a provider's requests
-BOOT = timedelta(minutes=40)  # from the order to the first step, with the image's pull (fleet/life/verdict.py)
+BOOT = Patience().boot  # from the order to the first step, with the image's pull
 BANNER = 3.0  # seconds for a shell's first words
 ENDED = (State.FAILED, State.STOPPED, State.INTERRUPTED)
 

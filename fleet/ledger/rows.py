@@ -12,9 +12,7 @@ from fleet.ledger.book import maybe, when
 from fleet.ledger.money import usd
 from fleet.ledger.values import Attempt, Known, Limits, Run, Wish
 from fleet.offers.offer import from_json
-from fleet.providers.values import Instance, Ssh, State
-
-KEPT_ENV = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")  # never another variable: it might be a secret
+from fleet.providers.values import TOLD_ENV, Instance, Ssh, State
 
 
 def run_of(row: sqlite3.Row) -> Run:
@@ -103,7 +101,7 @@ def body_of(instance: Instance) -> dict[str, Any]:
         "started": instance.started.isoformat() if instance.started else None,
         "words": instance.words,
         "gpu_busy": instance.gpu_busy,
-        "env": {name: instance.env[name] for name in KEPT_ENV if name in instance.env},
+        "env": {name: instance.env[name] for name in TOLD_ENV if name in instance.env},
     }
 
 

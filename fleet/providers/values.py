@@ -23,6 +23,11 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
+# What of a container's environment is told of an instance: enough to know whose it is without
+# a ledger, and never another variable: it might be a secret.
+TOLD_ENV = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")
+
+
 @dataclass(frozen=True, slots=True)
 class Ssh:
     """Where a shell is."""
@@ -57,7 +62,7 @@ class Instance:
     started: datetime | None = None
     words: str = ""  # what it says of itself: pull progress, an error
     gpu_busy: float | None = None  # 0..1, the busiest of its GPUs
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # only STOKER_RUN, STOKER_TAG, STOKER_REMOTE
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # only TOLD_ENV
 
 
 @dataclass(frozen=True, slots=True)

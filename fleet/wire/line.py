@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from fleet.loopback import LOOPBACK
 from fleet.wire.failed import KEY_NAMES, KeyRefused, NeverSent, ProviderFailed, Throttled, key_step, words
 from profiles.errors import WrongInput
 
@@ -28,7 +29,6 @@ BASES = {
     "vast": "https://console.vast.ai",  # (2.1)
     "hyperbolic": "https://api.hyperbolic.ai",  # .ai and .xyz were both live in September 2026 (3.2)
 }
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIES = 4
 CONNECT, SILENCE = 5.0, 15.0  # seconds to connect, and without a byte
 CREATING = 120.0  # seconds for a create: the official Vast client's own (providers.md 0.1)

@@ -137,8 +137,8 @@ class Wire(BaseHTTPRequestHandler):
                 self.wfile.write(piece[: self.cut.after - self.call.sent])
                 self.wfile.flush()
                 raise Cut
+            self.call.sent += len(piece)  # before they leave: whoever has the last byte may count at once
             self.wfile.write(piece)
-            self.call.sent += len(piece)
             self.pace(len(piece))
 
     def refuse(self, refused: Refused) -> None:

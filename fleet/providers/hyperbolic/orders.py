@@ -18,7 +18,7 @@ from pathlib import Path
 from fleet.providers.values import Instance
 
 FOLDER = "hyperbolic-orders"
-OURS = "stk-"  # how every tag begins (fleet/launch/tags.py): one echoed as the name is no unlabelled one
+OURS = "stk-"  # how every tag begins (fleet/ledger/tags.py): one echoed as the name is no unlabelled one
 KEPT = 90 * 86400.0  # seconds that a note is kept
 # A rental without a label counts as an unanswered order's for so long after it: three of them took 134-208 s (3.7).
 UNANSWERED = timedelta(hours=2)

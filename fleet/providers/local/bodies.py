@@ -12,7 +12,6 @@ from fleet.providers.rendered import rendered
 from fleet.providers.values import Container, Order
 
 TAG, RUN, GPUS, OWNER = "stoker.tag", "stoker.run", "stoker.gpus", "stoker.local"
-KEPT = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")  # what Instance.env may hold
 GRACE = 25  # seconds: the default of STOKER_GRACE in the image
 
 

@@ -14,7 +14,7 @@ from fleet.offers.offer import ON_DEMAND
 from fleet.providers.local import bodies, fetch
 from fleet.providers.local.machine import CPU, PROVIDER
 from fleet.providers.outcomes import Because, CreatedAnyway, NotCreated, Unclear
-from fleet.providers.values import Instance, Order, State, Volume
+from fleet.providers.values import TOLD_ENV, Instance, Order, State, Volume
 from fleet.wire.failed import ProviderFailed
 from profiles.errors import OutsideFailed
 
@@ -208,7 +208,7 @@ def instance_of(row: Mapping[str, Any], usd_hour: Decimal) -> Instance:
         created=moment(row.get("Created")),
         started=moment(state.get("StartedAt")),
         words=words,
-        env={name: env[name] for name in bodies.KEPT if name in env},
+        env={name: env[name] for name in TOLD_ENV if name in env},
     )
 
 

@@ -23,7 +23,7 @@ from fleet.providers.local.machine import CPU, PROVIDER
 from fleet.providers.local.unpacked import Baked, baked
 from fleet.providers.masked import MASK
 from fleet.providers.outcomes import Because, NotCreated, Unclear
-from fleet.providers.values import Instance, Order, Shown, State, Volume
+from fleet.providers.values import TOLD_ENV, Instance, Order, Shown, State, Volume
 from fleet.wire.failed import ProviderFailed
 from profiles.errors import WrongInput
 
@@ -167,7 +167,7 @@ class Processes:
             created=folder.made(),
             started=folder.made(),
             words=words,
-            env={**{name: kept["env"][name] for name in bodies.KEPT if name in kept["env"]}, "STOKER_TAG": kept["tag"]},
+            env={**{name: kept["env"][name] for name in TOLD_ENV if name in kept["env"]}, "STOKER_TAG": kept["tag"]},
         )
 
     def gpus_taken(self) -> frozenset[str]:

@@ -19,6 +19,7 @@ from fleet.providers.runpod import bodies, graphql, logs, read, registries, secr
 from fleet.providers.runpod.created import before, new_id
 from fleet.providers.runpod.pace import Pace
 from fleet.providers.runpod.pages import listed
+from fleet.providers.stored_secrets import STAY
 from fleet.providers.values import (
     Balance,
     Container,
@@ -40,7 +41,7 @@ PODS = "/v2/pods"
 ENDING = (2.0, 5.0, 10.0, 20.0, 40.0)  # seconds between rounds of ending a pod; each round repeats by itself
 LACKS = {
     "spot": "its pods are on demand only: v2 rents nothing that can be outbid; use vast for bids",
-    "forget": secrets.STAY,
+    "forget": STAY,
     "machine": "it does not tell which machine a pod is on: a bad one cannot be left out, only its region",
 }
 

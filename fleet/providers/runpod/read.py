@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet.offers.offer import ON_DEMAND
 from fleet.offers.runpod import PROVIDER, key_of
-from fleet.providers.values import Instance, Ssh, State
+from fleet.providers.values import TOLD_ENV, Instance, Ssh, State
 from fleet.wire import fields
 
 # The states of providers.md 1.10. EXITED: somebody stopped it, it ended, or the credit did; RunPod does not say which,
@@ -23,7 +23,6 @@ STATES = {
     "ERROR": State.FAILED,
 }
 DELETED = "TERMINATED"  # in practice it vanishes from the list instead (1.10)
-KEPT_ENV = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")
 VOLUME_MONTH = Decimal("0.20")  # USD per GB and month of a stopped pod's volume disk (1.12)
 MONTH = 720  # hours: the shortest reading, so the dearest
 
@@ -50,7 +49,7 @@ def instance(pod: Mapping[str, Any]) -> Instance:
         started=moment(pod, "startedAt"),
         words=words(pod, state),
         gpu_busy=gpu_busy(pod),
-        env={name: value for name in KEPT_ENV if (value := long_text(fields.inner(pod, "env").get(name)))},
+        env={name: value for name in TOLD_ENV if (value := long_text(fields.inner(pod, "env").get(name)))},
     )
 
 

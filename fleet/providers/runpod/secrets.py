@@ -6,7 +6,6 @@ create itself, which the account's own key can read back, and `lacks` says so.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 from fleet.providers.runpod.bodies import secret_body
 from fleet.providers.runpod.once import one
 from fleet.providers.runpod.pages import rows
+from fleet.providers.stored_secrets import stored_name
 from fleet.wire.failed import ProviderFailed
 from fleet.wire.line import Line
 
 PATH = "/v2/secrets"
 MISSING = frozenset({403, 404, 405, 410, 501})  # no such path, or not for this key
-STAY = "stays in the account's secrets as STOKER_..., another run may use it; the provider's web console deletes it"
 LONGEST = 191  # characters of a name (1.2)
 IN_THE_OPEN = (
     "RunPod's secret store does not answer to this key: tokens go into the pod's own variables, "
@@ -27,15 +26,9 @@ IN_THE_OPEN = (
 )
 
 
-def name_of(variable: str, value: str) -> str:
-    """The name of a secret: by its content, so that it is made once and never overwritten, and two runs with different
-    tokens cannot meet."""
-    return f"STOKER_{hashlib.sha256(value.encode()).hexdigest()[:8].upper()}_{variable}"
-
-
 def reference(variable: str, value: str) -> str:
     """What stands in a pod's environment instead of the value."""
-    return f"{{{{ RUNPOD_SECRET_{name_of(variable, value)} }}}}"
+    return f"{{{{ RUNPOD_SECRET_{stored_name(variable, value)} }}}}"
 
 
 def fits(variable: str) -> bool:
@@ -53,7 +46,7 @@ def references(
     """
     out: dict[str, str] = {}
     for variable, value in secrets.items():
-        name = name_of(variable, value)
+        name = stored_name(variable, value)
         if not fits(variable):
             return dict(secrets), False
         if name not in kept and not ensured(line, name, variable, value, sleep):

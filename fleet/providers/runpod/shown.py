@@ -9,6 +9,7 @@ from fleet.offers.runpod import PROVIDER
 from fleet.providers.masked import MASK, hidden, masked
 from fleet.providers.runpod import registries, secrets, templates
 from fleet.providers.runpod.bodies import pod_body, registry_body, secret_body, template_body
+from fleet.providers.stored_secrets import stored_name
 from fleet.providers.values import Container, Order, Shown
 
 
@@ -25,7 +26,7 @@ def requests(container: Container, order: Order, key: str) -> list[Shown]:
         shown.append(post(registries.PATH, {**body, "password": MASK}, once(body["name"])))
     out: dict[str, str] = {}
     for variable, value in container.secrets.items():
-        name = secrets.name_of(variable, value)
+        name = stored_name(variable, value)
         body = {**secret_body(name, value, variable), "value": MASK}
         shown.append(post(secrets.PATH, body, f"{once(name)}; without a secret store its value goes into env below"))
         out[variable] = secrets.reference(variable, value)

@@ -14,6 +14,7 @@ from fleet.offers import vast as search
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Found, Question
 from fleet.providers.masked import hidden
 from fleet.providers.outcomes import Because, NotCreated, Unable
+from fleet.providers.stored_secrets import STAY
 from fleet.providers.values import (
     Balance,
     Container,
@@ -43,7 +44,7 @@ LACKS = MappingProxyType(
         "registries": "Vast keeps no registry logins: one goes with each create (providers.md 2.10)",
         "ensure_registry": "give the login with the run: it goes with each create",
         "volume": "a volume belongs to one machine: checkpoints go to the remote store instead",
-        "forget": secret_store.STAY,
+        "forget": STAY,
     }
 )
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fleet.clock import Clock
+from fleet.loopback import LOOPBACK
 from fleet.providers.vast.answers import PROVIDER, agreed, gone
 from fleet.wire.failed import ProviderFailed
-from fleet.wire.line import AGENT, LOOPBACK, Line
+from fleet.wire.line import AGENT, Line
 
 if TYPE_CHECKING:
     import requests

@@ -10,11 +10,10 @@ from typing import Any
 from fleet.offers import vast as search
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND
 from fleet.providers.masked import PIECE, masked
-from fleet.providers.values import Instance, Order, Ssh, State
+from fleet.providers.values import TOLD_ENV, Instance, Order, Ssh, State
 from fleet.providers.vast import refusals, states
 from fleet.wire import fields
 
-OURS = ("STOKER_RUN", "STOKER_TAG", "STOKER_REMOTE")
 PLAIN = ("STOKER_", "PUBLIC_KEY", "NCCL_", "-p ")
 MONTH_HOURS = 720  # of a storage price (2.4)
 
@@ -45,7 +44,7 @@ def instance_of(row: Mapping[str, Any], ours: Iterable[str] = (), hidden: Iterab
         created=moment(row, "start_date"),
         words=refusals.said(masked(fields.text(row, "status_msg"), values(env)), hidden),
         gpu_busy=busy(row),
-        env={key: env[key] for key in OURS if key in env},
+        env={key: env[key] for key in TOLD_ENV if key in env},
     )
 
 

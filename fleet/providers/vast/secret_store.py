@@ -7,31 +7,25 @@ have the same token, on a machine that starts again tomorrow. `terminate` says t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 
 from fleet.providers.masked import told
+from fleet.providers.stored_secrets import stored_name
 from fleet.providers.vast.answers import agreed
 from fleet.wire import fields
 from fleet.wire.failed import ProviderFailed
 from fleet.wire.line import Line
 
 PATH = "/api/v0/secrets/"
-STAY = "stays in the account's secrets as STOKER_..., another run may use it; the provider's web console deletes it"
 VALUE = re.compile(r"[A-Za-z0-9_.\-]+")  # no other value is taken
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-
-
-def stored_name(name: str, value: str) -> str:
-    """What a secret is called there: names are upper-cased by Vast (2.10)."""
-    return f"STOKER_{hashlib.sha256(value.encode()).hexdigest()[:8].upper()}_{name.upper()}"
 
 
 def fit(secrets: Mapping[str, str]) -> dict[str, str]:
     """Secret -> its name there, for those that the store takes; the others go in the create request itself."""
     return {
-        name: stored_name(name, value)
+        name: stored_name(name.upper(), value)  # names are upper-cased by Vast (2.10)
         for name, value in secrets.items()
         if VALUE.fullmatch(value) and NAME.fullmatch(name)
     }

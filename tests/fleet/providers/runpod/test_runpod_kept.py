@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from fleet.providers.runpod import secrets
 from fleet.providers.runpod.bodies import registry_name
 from fleet.providers.runpod.client import RunPod
+from fleet.providers.stored_secrets import stored_name
 from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled
 from tests.fleet.providers.runpod.account import KEY, Fault
 from tests.fleet.providers.runpod.conftest import PASSWORD, TOKEN, Hours
@@ -188,7 +188,7 @@ def test_a_refused_login_is_told_without_its_password(client, account, login):
 
 def test_tokens_go_out_as_references_into_the_secret_store(client, account, order):
     client.launch(order())
-    name = secrets.name_of("HF_TOKEN", TOKEN)
+    name = stored_name("HF_TOKEN", TOKEN)
     (sent,) = account.asked("POST", "/v2/pods")
     assert sent.body["env"]["HF_TOKEN"] == "{{ RUNPOD_SECRET_" + name + " }}"
     (kept,) = account.rows["secrets"].values()
