@@ -8,7 +8,7 @@ from cli.fleet_flags import JSON, MODEL
 
 RESUME: dict[str, dict[str, str]] = {
     "Where (left out: as it was deployed)": {
-        "same": "The provider and GPU it had last.",
+        "same": "The machine it had last when that stands with what was not sent, else its provider and GPU.",
         "any": "Whatever provider there is a key for.",
         "spot-then-on-demand": "Interruptible machines until three were lost, on-demand ones after.",
         "provider": "From these alone: runpod, vast, hyperbolic, local. Repeatable or a,b.",
@@ -20,12 +20,13 @@ RESUME: dict[str, dict[str, str]] = {
         "hours": "That its machines are rented, all together; none: as before.",
     },
     "When": {
-        "force": "Also when its machine lives (it is ended), or when the run ended by itself.",
+        "force": "Also when its machine lives or holds what was not sent: it is ended; or the run ended by itself.",
         "from-start": "Begin anew when no checkpoint is at its remote.",
     },
     "Without the ledger (as it was deployed)": {
         "remote": "Store of its checkpoints: hf://, gs://, s3://, ssh://, file://.",
         **{name: text for name, text in MODEL.items() if name != "device-batch-size"},
+        "steps": "Optimizer steps in all; with the ledger: more of them than before go on after the end.",
         "image": "HOST/NAME:TAG or @sha256:... instead of the one built last.",
     },
     "Output": {"yes": "Do not ask.", "json": JSON},

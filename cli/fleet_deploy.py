@@ -19,11 +19,11 @@ from profiles.errors import CheckFailed, WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
-    from fleet.deploy.bench import Workbench
     from fleet.deploy.deploy import Deployed
     from fleet.deploy.deployment import Deployment
     from fleet.ledger.ledger import Ledger
     from fleet.providers.provider import Provider
+    from images.workbench import Workbench
 
 
 def offers(asked: Asked, work: Workbench) -> None:
@@ -111,6 +111,7 @@ def resolved(
     from fleet.deploy.image import choose, newest, refuse_unreachable
     from fleet.deploy.names import run_name
     from fleet.deploy.opening import rented
+    from fleet.deploy.volume import chosen
 
     held, wishes = secrets.found(os.environ), wishes_of(asked, work.settings, os.environ)
     image = choose(work, named=asked.image) if asked.image else None
@@ -123,7 +124,11 @@ def resolved(
     providers = providers_of(wishes, work, clock, os.environ)
     image = image or choose(work, profile.name)
     refuse_unreachable(image, rented(providers, os.environ))
-    wanted = wanted_of(asked, work, profile, image)
+    volume = None
+    if asked.volume:
+        volume = chosen(asked.volume, providers)
+        providers = {volume.provider: providers[volume.provider]}
+    wanted = wanted_of(asked, work, profile, image, volume)
     bad = bad_machines(ledger, providers) if ledger else {}
     made = assemble(
         profile,

@@ -42,6 +42,7 @@ DEPLOY: dict[str, dict[str, str]] = {
     },
     "Run": {
         "name": "Of the run; none: the profile's.",
+        "volume": "Name or id of an existing volume, mounted at /workspace, never deleted; local: also a folder.",
         "remote": "Store for its checkpoints: hf://, gs://, s3://, ssh://, file://; none: STOKER_REMOTE.",
         "env": "NAME=VALUE in the container; never a secret: those come from the environment. Repeatable.",
     },
@@ -81,6 +82,7 @@ class Asked:
     hours: str = ""
     idle_minutes: str = ""
     name: str = ""
+    volume: str = ""
     remote: str = ""
     env: list[str] = field(default_factory=list)
     dry_run: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
-    from fleet.deploy.bench import Workbench
     from fleet.deploy.image import Chosen
     from fleet.deploy.market import Market
     from fleet.deploy.needs import Needs
     from fleet.deploy.training import Training
     from fleet.deploy.wishes import Wishes
     from fleet.providers.provider import Provider
+    from fleet.providers.values import Volume
+    from images.workbench import Workbench
     from profiles.schema import Profile
 
 
@@ -37,8 +38,11 @@ class Wanted:
     flags: tuple[str, ...] = ()
 
 
-def wanted_of(asked: Asked, work: Workbench, profile: Profile | None, image: Chosen | None) -> Wanted:
-    """The flags over a profile, with the size of the real image where there is one. Raises WrongInput, Refused."""
+def wanted_of(
+    asked: Asked, work: Workbench, profile: Profile | None, image: Chosen | None, volume: Volume | None = None
+) -> Wanted:
+    """The flags over a profile, with the size of the real image where there is one. volume: takes data, checkpoints and
+    logs off the disk. Raises WrongInput, Refused: also for a volume that is too small."""
     from cli.fleet_training import training_of, unweighed_flags
     from fleet.deploy.needs import Needs, needs_of
 
@@ -48,19 +52,37 @@ def wanted_of(asked: Asked, work: Workbench, profile: Profile | None, image: Cho
         needs = Needs(named, count or 1, disk_gb=0 if image is None else gigabytes(image.unpacked))
         return Wanted(wishes, needs, None, None)
     if profile.gpu is None:
-        disk = image.unpacked + ROOM if image else ROOM
+        unpacked = image.unpacked if image else 0.0
+        disk, kept = on_disk(unpacked + ROOM, unpacked, volume)
         needs = needs_of(profile, counts=count, named=named, disk_bytes=disk)
+        needs = replace(needs, volume=volume, volume_gb=kept, pulled_gb=image.size / 1e9 if image else 0.0)
         words, told = unweighed_flags(asked, profile, work.store.root)
         return Wanted(wishes, needs, profile, None, told, words)
 
     training, notes = training_of(asked, profile, work.store.root, count or profile.gpu.count)
     if image is not None:
         training = training.with_image(image.size, image.unpacked)
-    needs = needs_of(profile, counts=count, named=named, any_gpu=wishes.any_gpu, disk_bytes=training.disk_bytes())
+    disk, kept = on_disk(training.disk_bytes(), training.habits.unpacked_bytes, volume)
+    needs = needs_of(profile, counts=count, named=named, any_gpu=wishes.any_gpu, disk_bytes=disk)
+    needs = replace(needs, volume=volume, volume_gb=kept, pulled_gb=training.habits.image_bytes / 1e9)
     return Wanted(wishes, needs, profile, training, tuple(notes))
 
 
+WORKING = 5e9  # bytes beside the image on the disk of a machine with a volume: compile caches, temporary files
 ROOM = 10e9  # bytes for data, checkpoints and logs of a run that nobody plans: one on a processor
+
+
+def on_disk(whole: float, unpacked: float, volume: Volume | None) -> tuple[float, int]:
+    """Bytes of the machine's own disk, of the `whole` that a run needs, and GB of the volume. Raises Refused for one
+    without room for them."""
+    from fleet.deploy.volume import roomy
+
+    if volume is None:
+        return whole, 0
+    own = min(whole, unpacked + WORKING)
+    kept = gigabytes(whole - own)
+    roomy(volume, kept)
+    return own, kept
 
 
 def gigabytes(size: float) -> int:

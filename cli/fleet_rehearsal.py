@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cli import fleet_show
 
 if TYPE_CHECKING:
-    from fleet.deploy.bench import Workbench
+    from images.workbench import Workbench
 
 
 def books(work: Workbench) -> Path:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import fleet_show, show
-from cli.amounts import number, whole
+from cli.amounts import whole
 from cli.fleet_agree import agreed
-from cli.fleet_asked import MOST_GPUS, MOST_HOURS, dollars
+from cli.fleet_asked import MOST_GPUS
+from cli.fleet_back_asked import asked_of, policy_of, where
 from cli.fleet_back_flags import Back
 from cli.fleet_deploy import say
 from cli.fleet_flags import Asked
@@ -19,14 +21,13 @@ from profiles.errors import CheckFailed, OutsideFailed, WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
-    from fleet.deploy.bench import Workbench
     from fleet.ledger.ledger import Ledger
-    from fleet.ledger.values import Limits, Run
+    from fleet.ledger.values import Run
     from fleet.providers.provider import Provider
     from fleet.providers.values import Login
-    from fleet.resume.policy import Policy
     from fleet.resume.resume import Comeback, Resumed
     from fleet.resume.saved import Saved
+    from images.workbench import Workbench
 
 
 def resume(back: Back, work: Workbench) -> None:
@@ -37,7 +38,6 @@ def resume(back: Back, work: Workbench) -> None:
     where(back)
     with fleet(work) as (ledger, clock):
         known(back, work, ledger, clock)
-        raised(back, ledger)
         comeback = prepared(back, work, ledger, clock)
         if back.force and ledger.live(back.run):
             one = ledger.live(back.run)[-1]
@@ -47,51 +47,15 @@ def resume(back: Back, work: Workbench) -> None:
         except NoMachine as failed:
             fleet_show.tried(failed)
             raise
+        after = ledger.run(back.run)
+        if asked_of(back, after).limits != after.limits:
+            say(f"{back.run}: the limits that were typed are not kept: nothing was rented")
         told(done, back.json)
 
 
-def where(back: Back) -> str:
-    """The policy that was typed, "" for none. Raises WrongInput for two."""
-    typed = [
-        name
-        for name, given in (("same", back.same), ("any", back.any), ("spot-then-on-demand", back.spot_then_on_demand))
-        if given
-    ]
-    if len(typed) > 1:
-        raise WrongInput(f"--{typed[0]} and --{typed[1]} contradict each other", "give one of them")
-    return typed[0] if typed else ""
-
-
-def policy_of(run: Run, typed: str = "", usd_hour: str = "") -> Policy:
-    """As typed, else as the run was deployed."""
-    from fleet.resume.policy import Policy, Where
-
-    kept = run.policy if run.policy in tuple(Where) else Where.ANY
-    return Policy(Where(typed or kept), dollars(usd_hour, "--max-price"))
-
-
-def raised(back: Back, ledger: Ledger) -> None:
-    """Keeps what is asked for anew: limits and policy. The story says what changed."""
-    run = ledger.run(back.run)
-    limits, policy = limits_of(back, run.limits), where(back) or run.policy
-    if limits != run.limits or policy != run.policy:
-        ledger.change_run(run.name, limits=limits, policy=policy)
-
-
-def limits_of(back: Back, before: Limits) -> Limits:
-    """The run's limits with what was typed. Raises WrongInput."""
-    usd, usd_hour = dollars(back.budget, "--budget"), dollars(back.max_price, "--max-price")
-    return replace(
-        before,
-        usd=before.usd if usd is None else usd,
-        usd_hour=before.usd_hour if usd_hour is None else usd_hour,
-        hours=number(back.hours, "--hours", 0, MOST_HOURS) if back.hours else before.hours,
-    )
-
-
 def prepared(back: Back, work: Workbench, ledger: Ledger, clock: Clock) -> Comeback:
-    """Everything that bringing it back needs. Raises WrongInput, KeyRefused."""
-    from fleet.deploy import secrets
+    """Everything that bringing it back needs. Raises WrongInput."""
+    from fleet.deploy import secrets, skew
     from fleet.deploy.opening import named
     from fleet.resume.resume import Comeback, Terms
 
@@ -102,7 +66,10 @@ def prepared(back: Back, work: Workbench, ledger: Ledger, clock: Clock) -> Comeb
         where=named(back.provider) or last_here(ledger, run.name),
         force=back.force,
         from_start=back.from_start,
+        same=back.same,
+        more=bool(back.steps or back.set),
     )
+    asked_of(back, run)  # a limit that makes no sense is told before anything is asked or ended
     return Comeback(
         ledger,
         providers_of(work, ledger, clock, run.name, back.provider),
@@ -114,6 +81,8 @@ def prepared(back: Back, work: Workbench, ledger: Ledger, clock: Clock) -> Comeb
         terms,
         rebuilt=lambda: rebuilt(back, work, clock),
         agree=lambda words: agreed(f"{words}?", back.yes),
+        asked=lambda now: asked_of(back, now),
+        fit=lambda provider: skew.refuse(provider, clock, os.environ),
     )
 
 
@@ -126,15 +95,16 @@ def last_here(ledger: Ledger, run: str) -> tuple[str, ...]:
 
 
 def providers_of(work: Workbench, ledger: Ledger, clock: Clock, run: str, named: list[str]) -> dict[str, Provider]:
-    """Those that may be rented from, and those where machines of the run are or may be."""
+    """Those that may be rented from, and those where machines of the run are or may be. Raises WrongInput, with where
+    to get one, for one of them without a key: before anything is asked of the others."""
     from fleet.deploy.ending import providers_of as at
-    from fleet.deploy.opening import LOCAL
+    from fleet.deploy.opening import LOCAL, chosen
 
     last = [one.provider for one in ledger.known(run)[-1:] if one.provider == LOCAL]
     names = (*keyed(named), *sorted(at(ledger, run)), *last)
     if not names:
         keyed_or_told()
-    return clients(work, clock, names)
+    return clients(work, clock, chosen(tuple(dict.fromkeys(names)), os.environ, Path.home()))
 
 
 def keyed_or_told() -> None:
@@ -164,7 +134,7 @@ def stored(url: str) -> list[Saved]:
         kind = WrongInput if failed.exit_code == WRONG_INPUT else OutsideFailed
         raise kind(failed.what, failed.next_step) from None
     return [
-        Saved(row["step"], row["path"], row["state"] == WHOLE, row["why"] or "", row["of"])
+        Saved(row["step"], row["path"], row["state"] == WHOLE, row["why"] or "", row["of"], row["end"] or "")
         for row in rows
         if row["step"] is not None
     ]

@@ -16,9 +16,9 @@ from profiles.errors import OutsideFailed, WrongInput
 
 if TYPE_CHECKING:
     from fleet.clock import Clock
-    from fleet.deploy.bench import Workbench
     from fleet.ledger.ledger import Ledger
     from fleet.providers.provider import Provider
+    from images.workbench import Workbench
 
 NO_RUN = "(none)"  # as `status` shows a machine of which no run is known
 
@@ -155,7 +155,9 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
 def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> None:
     """Ends the machines of a run or of all, and sees that nothing bills. Raises OutsideFailed when one is left."""
     from fleet.deploy import ending
+    from fleet.deploy.bills import bills
     from fleet.deploy.storage import Storage, storage
+    from fleet.deploy.volume import left_behind
 
     if bool(run) == every:
         raise WrongInput("which machines?", "./inv terminate RUN, or --all")
@@ -173,16 +175,19 @@ def terminate(work: Workbench, run: str, every: bool, yes: bool, json: bool) -> 
         rows = ending.terminate(ledger, runs, found, clock)
         rows += ending.strays(ledger, found, clock) if every else []
         rows += ending.silent(unknown, rows)
-        notes = ending.kept_secrets(ledger, runs, found)
+        notes = [*ending.kept_secrets(ledger, runs, found), *left_behind(ledger, runs)]
+        billed = bills(ledger, tuple(dict.fromkeys(row.run for row in rows if row.run and row.id)), found, clock)
     kept = storage(found, unknown) if every else Storage()
     if json:
         more = {"storage": kept.to_json()} if every else {}
+        more |= {"bills": [one.to_json() for one in billed]}
         show.document({"format": 1, "ended": [row.to_json() for row in rows], **more})
     elif not rows:
         print("nothing to end")
     for row in rows if not json else ():
         where = " ".join(filter(None, (row.provider, row.id)))
         print(f"{row.run or NO_RUN}: {f'{where}: ' if where else ''}{row.words}")
+    fleet_show.bills([one for one in billed if one.billed is not None])
     fleet_show.warn(notes + kept.lines())
     if every and not rows:
         tell_unasked(found)
@@ -205,7 +210,9 @@ def reconcile(work: Workbench, providers: list[str], adopt: list[str], dry_run: 
         found = clients(work, clock, names)
         if not providers:
             tell_unasked(names)
-        rows = act(ledger, found, clock, adopt=tuple(adopt), dry_run=dry_run)
+        rows = act(
+            ledger, found, clock, adopt=tuple(adopt), dry_run=dry_run, say=lambda words: fleet_show.warn([words])
+        )
     plain: list[dict[str, Any]] = [
         {"what": row.kind, "provider": row.provider, "id": row.id, "tag": row.tag, "run": row.run, "done": row.done,
          "words": row.words}

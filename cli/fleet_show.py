@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fleet.deploy.bills import Bill
     from fleet.deploy.candidates import Priced
     from fleet.deploy.deployment import Deployment
     from fleet.deploy.market import Market
@@ -75,6 +76,9 @@ def offers(found: Market, with_dropped: bool) -> None:
 def deployment(made: Deployment) -> dict[str, Any]:
     """What would be rented, for how much, and what ends it: name by name."""
     from fleet.capacity.report.amounts import dollars, hours, size, span
+    from fleet.deploy.traffic import cents
+    from fleet.deploy.traffic import what as traffic_words
+    from fleet.deploy.volume import told as volume_told
 
     one, limits = made.first, made.recipe.limits
     told, place = one.offer, f", {one.offer.region}" if one.offer.region else ""
@@ -88,14 +92,24 @@ def deployment(made: Deployment) -> dict[str, Any]:
     if estimate is not None and estimate.hours is not None and estimate.dollars is not None:
         found["trains"] = f"{estimate.steps:,} steps in {hours(estimate.hours.value)} ({span(estimate.hours)})"
         found["to finish"] = f"{dollars(estimate.dollars.value)} ({span(estimate.dollars)})"
+    if cents(one.traffic_usd):
+        found["traffic"] = f"{cents(one.traffic_usd):.2f} USD: {traffic_words(one)}"
     found["most"] = f"{made.usd_hour:.2f} USD/h; a dearer machine is not taken, nor kept"
     found["stops at"] = stops(limits.usd, limits.hours, limits.idle_minutes)
     found["checkpoints"] = made.recipe.remote or "on the machine alone"
+    if made.needs.volume is not None:
+        found["volume"] = f"{volume_told(made.needs.volume)}; mounted at {made.recipe.mount}"
     found["secrets"] = ", ".join(sorted(made.recipe.secrets)) or "none"
     if len(made.tried) > 1:
         dearest = max(other.usd_hour for other in made.tried)
         found["if it is gone"] = f"{len(made.tried) - 1} others, up to {dearest:.2f} USD/h"
     return found
+
+
+def bills(found: Iterable[Bill]) -> None:
+    """The providers' own bills beside ours; a warning where more was billed than counted."""
+    for one in found:
+        warn([one.words], "warning" if one.above else "note")
 
 
 def tried(failed: NoMachine) -> None:
@@ -135,6 +149,9 @@ def status(found: Status) -> None:
     if rows:
         table(rows, False)
         print(f"\n{found.spending:.2f} USD/h in all")
+        for step in dict.fromkeys(row.next_step for row in found.rows if row.next_step):
+            whose = dict.fromkeys(row.run for row in found.rows if row.next_step == step)
+            print(f"  next     {step:<30} {', '.join(whose)}".rstrip())
     else:
         print("no run is open, and nothing is rented")
     if found.foreign:

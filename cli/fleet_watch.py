@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cli import show
 from cli.fleet_rehearsal import books
 from cli.fleet_runs import clients, fleet, keyed
+from cli.fleet_show import bills as show_bills
 from cli.fleet_show import brief
 from profiles.errors import CheckFailed, StokerError, StoppedEarly
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fleet.clock import Clock
-    from fleet.deploy.bench import Workbench
     from fleet.ledger.ledger import Ledger
     from fleet.ledger.values import Run
     from fleet.watch.beside import Beside
     from fleet.watch.report import Report
     from fleet.watch.watched import Watched
+    from images.workbench import Workbench
 
 
 def watch(work: Workbench, names: Sequence[str], resume: bool, json: bool) -> None:
@@ -40,7 +41,7 @@ def watch(work: Workbench, names: Sequence[str], resume: bool, json: bool) -> No
         lines = Lines(clock, json)
         providers = clients(work, clock, (*keyed(), *sorted(providers_of(ledger))))
         beside = resumes(work, clock, lines) if resume else None
-        watching = Watch(Eyes(ledger, providers, clock), lines.found, lines.trouble, beside, finished)
+        watching = Watch(Eyes(ledger, providers, clock), lines.found, lines.trouble, beside, finished, saved)
         try:
             act(watching, names)
         except KeyboardInterrupt:
@@ -83,6 +84,15 @@ def finished(run: Run) -> int | None:
         return last_step(run, stored(run.remote)) if run.remote else None
     except StokerError:
         return None
+
+
+def saved(run: Run) -> int | None:
+    """The newest whole step at the run's remote. Raises OutsideFailed, WrongInput when nobody can tell."""
+    from cli.fleet_resume import stored
+    from fleet.resume.saved import newest
+
+    there = newest(stored(run.remote)) if run.remote else None
+    return there.step if there else None
 
 
 def left(ledger: Ledger, names: Sequence[str], resumed: bool) -> tuple[str, str]:
@@ -201,14 +211,18 @@ def sentence(row: dict[str, Any]) -> str:
 
 
 def report(work: Workbench, run: str, json: bool) -> None:
-    """The story of one run, by the ledger."""
+    """The story of one run, by the ledger, and beside it what the providers billed, where there is a key."""
+    from fleet.deploy.bills import bills
     from fleet.watch.report import report as made
 
     with fleet(work) as (ledger, clock):
         found = made(ledger, run, clock.now())
+        where = {one.known.provider for one in found.machines}
+        billed = bills(ledger, [run], clients(work, clock, [name for name in keyed() if name in where]), clock)
     if json:
-        return show.document({"format": 1, **found.to_json()})
-    return printed(found)
+        return show.document({"format": 1, **found.to_json(), "bills": [one.to_json() for one in billed]})
+    printed(found)
+    return show_bills(billed)
 
 
 def printed(found: Report) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from invoke import tasks as invoke_tasks
@@ -111,6 +112,15 @@ class Tasks(Collection):
     Of Invoke's own sub-collections the default task is listed twice, and named as it is not called.
     """
 
+    @classmethod
+    def of(cls, files: Iterable[ModuleType]) -> Tasks:
+        """The tasks of these modules, in their order."""
+        made = cls()
+        for one in (found for file in files for found in vars(file).values()):
+            if isinstance(one, invoke_tasks.Task):
+                made.add_task(one)
+        return made
+
     def task_with_config(self, name: str | None) -> Any:
         if name is not None and name in self.tasks:
             return self.tasks[name], self.configuration()
@@ -124,10 +134,12 @@ class Program(InvokeProgram):
         if self.list_format != "flat" or self.list_root:
             super().list_tasks()  # --list-format=json and =nested are Invoke's own
             return
-        width = max(len(name) for name in registry)
+        names = list(self.namespace.tasks) if self.namespace is not None else []
+        width = max(map(len, names))
         for group in GROUPS:
             print(f"\n{group}")
-            for name, (where, body) in registry.items():
+            for name in names:
+                where, body = registry[name]
                 if where == group:
                     print(f"  {name:<{width}}  {(body.__doc__ or '').strip().splitlines()[0]}")
         print("\n./inv --help TASK shows a task's options; --json gives JSON wherever there is a table.")
@@ -202,27 +214,27 @@ def help_first(argv: list[str]) -> list[str]:
     return [*argv, *(f"--{name}=" for name, flag in unneeded[named].items() if f"--{flag}" in argv)]
 
 
+def opened() -> Program:
+    """The program with all tasks of tasks/."""
+    import tasks
+
+    return Program(
+        namespace=Tasks.of(tasks.FILES), name="stoker", binary="./inv", binary_names=["inv"], version=tasks.VERSION
+    )
+
+
 def main() -> None:
-    """Run the tasks of tasks.py. Ctrl-C and SIGTERM (a cancelled CI job) end with 75: the same command goes on."""
+    """Run what was typed. Ctrl-C and SIGTERM (a cancelled CI job) end with 75: the same command goes on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        import tasks
-
-        program = Program(
-            namespace=Tasks.from_module(tasks),
-            name="stoker",
-            binary="./inv",
-            binary_names=["inv"],
-            version=tasks.VERSION,
-        )
-        program.run(help_first(sys.argv))
+        opened().run(help_first(sys.argv))
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(75)
 
 
 if __name__ == "__main__":
-    # Run as a file: Python put cli/ on the path, the packages lie one above. tasks.py imports cli.program: this one.
+    # Run as a file: Python put cli/ on the path, the packages lie one above. tasks/ imports cli.program: this one.
     sys.path[0] = str(Path(sys.path[0]).parent)
     sys.modules["cli.program"] = sys.modules["__main__"]
     main()

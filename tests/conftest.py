@@ -40,6 +40,7 @@ AROUND_THE_ENGINE = frozenset(
         "tests/fleet/providers/hosts/test_real_engine.py",
         "tests/fleet/providers/local/test_engine_containers.py",
         "tests/fleet/simulators/test_bodies_as_containers.py",
+        "tests/fleet/story/test_lost_and_brought_back.py",
         "tests/images/bases/test_debian.py",
         "tests/images/builders/test_cpu_image.py",
         "tests/images/builders/test_run_in_container.py",
@@ -48,6 +49,7 @@ AROUND_THE_ENGINE = frozenset(
         "tests/images/checks/test_prune_engine.py",
         "tests/images/checks/test_smoke.py",
         "tests/test_readme.py",
+        "tests/test_rehearsal.py",
     }
 )
 

@@ -10,17 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# What each room may import of ours. tasks -> fleet -> images -> profiles; trainer alone.
+# What each room may import of ours. tasks -> cli -> fleet -> images -> profiles; trainer alone.
 ALLOWED = {
     "profiles": {"profiles"},
     "images": {"images", "profiles"},
     "fleet": {"fleet", "images", "profiles"},
     "trainer": {"trainer"},
-    "cli": {"cli", "tasks", "fleet", "profiles", "trainer"},
+    "cli": {"cli", "fleet", "images", "profiles", "trainer"},
+    "tasks": {"tasks", "cli", "fleet", "images", "profiles"},
 }
 # This one is never imported: smoke runs it inside the image, where the trainer is.
 INSIDE = ROOT / "images/checks/inside.py"
-OURS = {*ALLOWED, "tasks", "tests", "bench"}
+# The file that ./inv runs: it opens the program with all tasks.
+ENTRANCE = ROOT / "cli/program.py"
+OURS = {*ALLOWED, "tests", "bench"}
 
 
 def imports(path: Path) -> set[str]:
@@ -39,9 +42,22 @@ def test_arrows_point_downwards(room: str):
     wrong = {
         str(path.relative_to(ROOT)): sorted((imports(path) & OURS) - ALLOWED[room])
         for path in (ROOT / room).rglob("*.py")
-        if (imports(path) & OURS) - ALLOWED[room] and path != INSIDE
+        if (imports(path) & OURS) - ALLOWED[room] and path not in (INSIDE, ENTRANCE)
     }
     assert wrong == {}
+
+
+def test_the_entrance_imports_the_tasks_and_nothing_else_of_what_lies_above_it():
+    assert (imports(ENTRANCE) & OURS) - ALLOWED["cli"] == {"tasks"}
+
+
+def test_the_tasks_are_a_file_for_each_heading_and_every_file_with_tasks_is_one_of_them():
+    from cli.program import GROUPS, registry
+    from tasks import FILES
+
+    there = {path.stem for path in (ROOT / "tasks").glob("*.py") if "\n@task(" in path.read_text(encoding="utf-8")}
+    assert there == {file.__name__.rpartition(".")[2] for file in FILES}
+    assert {group for group, _ in registry.values()} == set(GROUPS)
 
 
 def test_the_rule_sees_an_arrow_that_points_upwards(tmp_path: Path):
@@ -181,7 +197,7 @@ def test_files_stay_small():
 
 
 def test_listing_the_tasks_imports_nothing_heavy():
-    code = "import sys; sys.path.insert(0, '.'); import tasks; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, '.'); import cli.program; cli.program.opened(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {"torch", "docker", "jinja2", "rich", "pydantic", "http.client", "requests", "zstandard", "deflate"}
     assert heavy & set(done.stdout.split()) == set()

@@ -19,7 +19,9 @@ from tests.trainer.baked import Image
 ROOT = Path(__file__).resolve().parents[2]
 
 PASSED = ("STOKER_", "MODEL_TAG", "CONTAINER_", "RUNPOD_", "TRAINING_HOURS")
-QUICK = {"STOKER_SYNC_EVERY": "1", "STOKER_BACKOFF": "0", "OMP_NUM_THREADS": "1"}
+# One thread of each kind: two that wait for each other by spinning make a step last a second on a busy machine.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+QUICK = {"STOKER_SYNC_EVERY": "1", "STOKER_BACKOFF": "0", **dict.fromkeys(THREADS, "1")}
 
 
 def flags(steps: int, every: int) -> list[str]:

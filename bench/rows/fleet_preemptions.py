@@ -5,7 +5,8 @@
 
 The simulators, our clients, the ledger, the watcher and its policy, the run scripts and the trainer are the real ones;
 what a machine runs is a process (bench/rows/fleet_machine.py). A machine is taken away when a new checkpoint is at the
-store. At the end the run's last checkpoint is held against that of a run that was never lost. Prints a row as JSON.
+store, and the next one is to be had at another provider (bench/rows/fleet_storm.py). At the end the run's last
+checkpoint is held against that of a run that was never lost. Prints a row as JSON.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ import argparse
 import importlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +29,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.rows.fleet_machine import ROOT, flags, machine
+from bench.rows.fleet_storm import Storm, asked, missed
 from bench.rows.row import Row
 from fleet.clock import Clock, SimulatedClock
 from fleet.deploy.container import stored as kept
@@ -68,51 +66,6 @@ class Said(list[str]):
     def append(self, words: str) -> None:
         super().append(words)
         print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
-
-
-@dataclass
-class Storm:
-    """Takes machines away. lost: (provider, id, step at the store) of each."""
-
-    urls: Mapping[str, str]
-    steps: Any  # () -> the newest step at the store
-    most: int
-    seed: int
-    lost: list[tuple[str, str, int]] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def blow(self) -> None:
-        """Until enough machines are lost: each one after it has saved something new."""
-        draw, begun = random.Random(self.seed), dict[str, int]()
-        while not self.over.wait(0.1) and len(self.lost) < self.most:
-            for name, id in self.machines():
-                step = self.steps()
-                if step <= begun.setdefault(id, step):
-                    continue
-                time.sleep(draw.uniform(0, 0.5))  # anywhere between two checkpoints
-                how = {"runpod": {"how": draw.choice(["exited", "error", "gone"])}, "vast": {"force": True}}.get(name)
-                if asked(f"{self.urls[name]}/_sim/preempt", {"id": id, **(how or {})}) is not None:
-                    self.lost.append((name, id, step))
-                    del begun[id]  # a machine that comes back by itself has to train first, too
-
-    def machines(self) -> list[tuple[str, str]]:
-        """Those that run now."""
-        found = []
-        for name, url in self.urls.items():
-            rows = (asked(f"{url}/_sim/rentals") or {}).get("rentals", [])
-            found += [(name, str(row["id"])) for row in rows if row["alive"]]
-        return found
-
-
-def asked(url: str, body: Mapping[str, Any] | None = None) -> Any:
-    """A simulator's side channel; None for a refusal."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-    except urllib.error.URLError:
-        return None
 
 
 @contextmanager
@@ -204,6 +157,8 @@ def survive(folder: Path, names: Sequence[str], preemptions: int, steps: int, ev
                 "state": run.state,
                 "words": run.words,
                 "lost": storm.lost,
+                "counts": storm.counts,
+                "broken": storm.broken,
                 "machines": len(machines),
                 "alive": sum(row["alive"] for rows in books.values() for row in rows),
                 "unknown": sum(len(rows) for rows in books.values()) - len(mine),
@@ -234,6 +189,7 @@ def weather(folder: Path, ledger: Any, providers: Mapping[str, Provider], clock:
         said.append,
         beside,
         lambda run: last_step(run, at_store(run.remote)),
+        saved=lambda run: store_steps(folder / "store" / RUN)() or None,
     )
     watch(watching, [RUN])
     if watching.left:
@@ -310,15 +266,17 @@ def proof(names: Sequence[str], preemptions: int, steps: int, every: int, seed: 
     within = found["billed_usd"] <= float(BUDGET)
     met = (
         found["state"] == DONE and not odd and within and not found["alive"] and not found["unknown"]
-        and len(found["lost"]) >= preemptions
+        and len(found["lost"]) >= preemptions and not missed(found["lost"], names)
     )  # fmt: skip
-    notes = [f"{found['state']}: {found['words']}", *odd[:5], *([] if met else [*found["said"][-8:]])]
+    notes = [f"{found['state']}: {found['words']}", *odd[:5]]
+    if not met:
+        notes += [found["broken"], *found["said"][-8:]]
     return Row(
         f"{preemptions} preemptions of a training run over {', '.join(names)}",
         "it finishes, its last checkpoint equal to that of the unbroken run, spend within budget, no machine left",
         met,
-        f"{len(found['lost'])} machines lost, {found['machines']} rented, {found['billed_usd']:.2f} USD billed, "
-        f"{found['counted_usd']:.2f} counted, of {BUDGET}",
+        f"{len(found['lost'])} machines lost ({found['counts']}), {found['machines']} rented, "
+        f"{found['billed_usd']:.2f} USD billed, {found['counted_usd']:.2f} counted, of {BUDGET}",
         samples={"minutes": [(time.monotonic() - begin) / 60], "billed_usd": [found["billed_usd"]]},
         notes=notes,
     )
@@ -330,14 +288,14 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--preemptions", type=int, default=100)
     parser.add_argument("--provider", action="append", choices=("runpod", "vast", "hyperbolic"))
     parser.add_argument("--steps", type=int, default=0, help="none: enough for that many preemptions")
-    parser.add_argument("--every", type=int, default=200)
+    parser.add_argument("--every", type=int, default=50, help="steps between two checkpoints")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args(words)
+    told = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the machines are processes, and go with us
-    steps = asked.steps or asked.every * 3 * (asked.preemptions + 1)
-    names = tuple(asked.provider or ("runpod", "vast", "hyperbolic"))
+    steps = told.steps or told.every * 2 * (told.preemptions + 1)  # a machine makes one checkpoint, some of them two
+    names = tuple(told.provider or ("runpod", "vast", "hyperbolic"))
     with TemporaryDirectory(prefix="stoker-storm-") as folder:
-        row = proof(names, asked.preemptions, steps, asked.every, asked.seed, Path(folder))
+        row = proof(names, told.preemptions, steps, told.every, told.seed, Path(folder))
     print(json.dumps(row.to_json(), indent=1))
     return 0 if row.met else 1
 

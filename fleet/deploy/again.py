@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from fleet.clock import Clock
 from fleet.deploy import waiting
-from fleet.deploy.container import amount, deadline, restored
+from fleet.deploy.container import amount, deadline, ends_at, restored
 from fleet.deploy.deploy import Deployed, Ready, kept, trains
 from fleet.deploy.place import placed
+from fleet.ledger.left import hours_left
 from fleet.ledger.values import MAY_BILL, Attempt, Run
 from fleet.providers.provider import Provider
 from fleet.providers.values import Container, Login
@@ -57,7 +58,9 @@ def go_on(
         raise Refused(f"nothing that was ordered for `{run.name}` can be gone on with", "./inv reconcile")
     order = orders[-1]
     assert order.offer is not None
-    container = as_ordered(run, order, secrets, login)
+    now = clock.now()
+    ends = ends_at(now, hours_left(ledger, run, now, order.usd_hour))
+    container = as_ordered(run, order, secrets, login, ends)
     candidate = Candidate(providers[order.provider], order.offer, container)
     wish = ledger.wish(run.name, "deploy, gone on with")
     try:
@@ -68,13 +71,14 @@ def go_on(
         raise StoppedEarly(*kept(ledger, run.name)) from None
 
 
-def as_ordered(run: Run, order: Attempt, secrets: Mapping[str, str], login: Login | None) -> Container:
-    """The container of an order, by what the ledger keeps of the run."""
+def as_ordered(run: Run, order: Attempt, secrets: Mapping[str, str], login: Login | None, ends: str = "") -> Container:
+    """The container of an order, by what the ledger keeps of the run. ends: seconds since 1970 at which its machine has
+    to be gone, by what is left of the run's limits; "": as if nothing of them had been used when it was ordered."""
     container = restored(run.plan["container"], secrets)
     count = order.offer.count if order.offer and order.offer.count else 1
     told = {
         "STOKER_PRICE": amount(order.usd_hour / count),
-        "STOKER_DEADLINE": deadline(order.made, run.limits, order.usd_hour),
+        "STOKER_DEADLINE": ends or deadline(order.made, run.limits, order.usd_hour),
     }
     env = {**container.env, **{name: value for name, value in told.items() if value}}
     return replace(container, env=placed(env, order.provider), login=login)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -28,11 +28,21 @@ class Priced:
     disk_gb: int
     bid: Decimal | None = None
     estimate: Estimate | None = None
+    pull_usd: Decimal = Decimal(0)  # of the image, once
 
     @property
     def dollars(self) -> float | None:
         """To finish, as planned."""
         return self.estimate.dollars.value if self.estimate and self.estimate.dollars else None
+
+    @property
+    def traffic_usd(self) -> Decimal:
+        """What is paid for bytes, beside the hours: the plan's high end, else the image's pull. A price that was not
+        told counts as 0."""
+        planned = self.estimate.traffic if self.estimate else None
+        if planned is None:
+            return self.pull_usd
+        return max(self.pull_usd, Decimal(str(round(planned.high or planned.value, 6))))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as text of a decimal number."""
@@ -51,6 +61,7 @@ class Priced:
             "bid_usd_hour": None if self.bid is None else str(self.bid),
             "verdict": estimate.verdict if estimate else None,
             "to_finish": finish,
+            "traffic_usd": str(self.traffic_usd),
         }
 
 
@@ -66,7 +77,7 @@ def rank(sifted: Sifted, needs: Needs, wishes: Wishes, weigher: Weigher | None) 
             if failure := unfit(offer, estimate):
                 dropped.append(Dropped(offer, (failure,)))
                 continue
-            one = Priced(one.offer, one.usd_hour, one.disk_gb, one.bid, estimate)
+            one = replace(one, estimate=estimate)
         priced.append(one)
     priced.sort(key=order)
     return priced, Sifted(tuple(one.offer for one in priced), tuple(dropped))
@@ -89,13 +100,14 @@ def unfit(offer: Offer, estimate: Estimate) -> Failure | None:
 def price(offer: Offer, needs: Needs, wishes: Wishes) -> Priced:
     """What is paid for it. A bid shall hold for a while, so it is above the least, and below what the user allows."""
     whole, disk_gb = hourly(offer, needs), needs.disk_at(offer.provider)
+    pull = Decimal(str(round(needs.pulled_gb * (offer.down_price or 0.0), 6)))
     if offer.kind == ON_DEMAND:
-        return Priced(offer, whole, disk_gb)
+        return Priced(offer, whole, disk_gb, pull_usd=pull)
     least = Decimal(str(offer.price * offer.count))
     disk, bid = whole - least, least * Decimal(str(OVER))
     if wishes.usd_hour is not None:
         bid = max(least, min(bid, wishes.usd_hour - disk))
-    return Priced(offer, bid + disk, disk_gb, bid)
+    return Priced(offer, bid + disk, disk_gb, bid, pull_usd=pull)
 
 
 def order(one: Priced) -> tuple[bool, bool, float, Decimal, float, str, str]:

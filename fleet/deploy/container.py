@@ -45,6 +45,8 @@ class Recipe:
     mount: str = "/workspace"
     cuda: str = ""
     flags: tuple[str, ...] = ()
+    volume: str = ""  # id of one that exists already
+    traffic: Decimal = Decimal(0)  # USD that `limits` leave out already
 
     def on(self, machine: Priced, now: datetime | None = None) -> Container:
         """The container for one machine: its price is known, so the run can count its own dollars.
@@ -53,6 +55,8 @@ class Recipe:
         are over. It also ends it when the run has ended, but only where something outlives the machine.
         """
         flags = machine.estimate.flags if machine.estimate else self.flags
+        outlives = self.remote or self.volume
+        limits = self.on_top(self.limits, machine)
         per_gpu = machine.usd_hour / machine.offer.count if machine.offer.count else machine.usd_hour
         told = {
             "STOKER_RUN": self.run,
@@ -60,13 +64,13 @@ class Recipe:
             "MODEL_TAG": self.run,
             "STOKER_REMOTE": self.remote,
             "STOKER_PRICE": amount(per_gpu),  # USD per GPU-hour, disk included (templates/run/settings)
-            "STOKER_DOLLARS": dollars(self.limits, machine.usd_hour),
+            "STOKER_DOLLARS": dollars(limits, machine.usd_hour),
             "TRAINING_HOURS": "" if self.limits.hours is None else f"{self.limits.hours:.2f}",
             "STOKER_IDLE_MINUTES": "" if self.limits.idle_minutes is None else f"{self.limits.idle_minutes:g}",
             "PUBLIC_KEY": self.public_key,
-            "STOKER_DEADLINE": deadline(now, self.limits, machine.usd_hour),
-            "STOKER_END_INSTANCE": "1" if self.remote else "",
-            "STOKER_KEEP_MINUTES": KEEP_MINUTES if self.remote else "",
+            "STOKER_DEADLINE": deadline(now, limits, machine.usd_hour),
+            "STOKER_END_INSTANCE": "1" if outlives else "",
+            "STOKER_KEEP_MINUTES": KEEP_MINUTES if outlives else "",
         }
         return Container(
             name=self.run,
@@ -77,9 +81,17 @@ class Recipe:
             ports=self.ports,
             disk_gb=machine.disk_gb,
             mount=self.mount,
+            volume=self.volume,
             cuda=self.cuda,
             login=self.image.login,
         )
+
+    def on_top(self, limits: Limits, machine: Priced) -> Limits:
+        """`limits` on a machine whose traffic costs more than was set aside."""
+        more = machine.traffic_usd - self.traffic
+        if limits.usd is None or more <= 0:
+            return limits
+        return replace(limits, usd=max(Decimal(0), limits.usd - more))
 
 
 def dollars(limits: Limits, usd_hour: Decimal) -> str:
@@ -114,6 +126,7 @@ def recipe(
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
+    traffic: Decimal = Decimal(0),
 ) -> Recipe:
     """The container of a profile's run. Raises WrongInput for a remote that is no URL of a store."""
     return Recipe(
@@ -128,6 +141,8 @@ def recipe(
         mount=profile.volume or "/workspace",
         cuda=needs.cuda,
         flags=tuple(flags),
+        volume=needs.volume.id if needs.volume is not None else "",
+        traffic=traffic,
     )
 
 
@@ -179,6 +194,7 @@ def stored(container: Container) -> dict[str, Any]:
         "ports": list(container.ports),
         "disk_gb": container.disk_gb,
         "mount": container.mount,
+        "volume": container.volume,
         "cuda": container.cuda,
         "private": container.login is not None,
     }
@@ -198,5 +214,6 @@ def restored(kept: Mapping[str, Any], secrets: Mapping[str, str]) -> Container:
         ports=tuple(kept["ports"]),
         disk_gb=int(kept["disk_gb"]),
         mount=str(kept["mount"]),
+        volume=str(kept.get("volume") or ""),
         cuda=str(kept["cuda"]),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from fleet.clock import Clock
 from fleet.deploy import waiting
+from fleet.deploy.container import ends_at
 from fleet.deploy.deployment import Deployment
+from fleet.ledger.left import hours_left
 from fleet.ledger.values import OPEN, Known, Wish
 from fleet.life.signs import Signs
 from fleet.providers.provider import Provider
@@ -17,6 +19,7 @@ from fleet.providers.values import Instance
 from profiles.errors import StoppedEarly
 
 if TYPE_CHECKING:
+    from fleet.launch.candidate import Candidate
     from fleet.launch.patience import Patience
     from fleet.ledger.ledger import Ledger
 
@@ -106,8 +109,23 @@ def launched(
     from fleet.launch.patience import Patience
 
     waits = patience or Patience.of(deployment.image.size)
-    found = deployment.candidates(providers, clock.now())
+    now, run = clock.now(), ledger.run(deployment.name)
+    box = deployment.recipe
+    found = [
+        ending(
+            one,
+            ends_at(now, hours_left(ledger, replace(run, limits=box.on_top(run.limits, priced)), now, priced.usd_hour)),
+        )
+        for one, priced in zip(deployment.candidates(providers, now), deployment.tried, strict=True)
+    ]
     return launch(ledger, wish, found, deployment.usd_hour, clock, say, waits, ready, providers)
+
+
+def ending(candidate: Candidate, ends: str) -> Candidate:
+    """With what is left of the run's limits as its deadline: an earlier machine of the run may have used some."""
+    box = candidate.container
+    told = {"STOKER_DEADLINE": ends} if ends and "STOKER_DEADLINE" in box.env else {}
+    return replace(candidate, container=replace(box, env={**box.env, **told}))
 
 
 def kept(ledger: Ledger, run: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from fleet.deploy import candidates, secrets
+from fleet.deploy import candidates, secrets, traffic, volume
 from fleet.deploy.candidates import Priced
 from fleet.deploy.container import Recipe, stored
 from fleet.deploy.container import recipe as recipe_of
@@ -61,7 +61,13 @@ class Deployment:
                 "container": stored(self.recipe.on(self.first)),
                 "goal": dict(self.goal),
                 "machine": self.first.to_json(),
-                "needs": {"gpus": list(self.needs.gpus), "count": self.needs.count, "disk_gb": self.needs.disk_gb},
+                "volume": volume.stored(self.needs.volume),
+                "needs": {
+                    "gpus": list(self.needs.gpus),
+                    "count": self.needs.count,
+                    "disk_gb": self.needs.disk_gb,
+                    "volume_gb": self.needs.volume_gb,
+                },
             },
             limits=self.recipe.limits,
             policy=POLICY[self.spot],
@@ -86,8 +92,10 @@ class Deployment:
             "image_bytes": self.image.size,
             "private": self.image.login is not None,
             "remote": self.recipe.remote or None,
+            "volume": volume.stored(self.needs.volume),
             "secrets": sorted(self.recipe.secrets),
             "most_usd_hour": str(self.usd_hour),
+            "traffic_usd": str(self.first.traffic_usd),
             "limits": {
                 "usd": None if limits.usd is None else str(limits.usd),
                 "usd_hour": None if limits.usd_hour is None else str(limits.usd_hour),
@@ -128,12 +136,13 @@ def assemble(
     if not tried:
         raise CheckFailed(f"no offer costs at most {most:.2f} USD/h", f"--max-price {ranked[0].usd_hour:.2f}")
     first = tried[0]
-    limited = bounded(wishes, first, most)
+    limited = bounded(traffic.set_aside(wishes, first), first, most)
     notes = [
         *assumed,
         *limited.notes,
-        *doubts(wishes, first, limited.limits),
-        *about(wishes, tried, image, held, public_key),
+        *traffic.notes(wishes, first),
+        *doubts(wishes, first, traffic.whole(limited.limits, first)),
+        *about(wishes, needs, tried, image, held, public_key),
     ]
     made = recipe_of(
         profile,
@@ -146,6 +155,7 @@ def assemble(
         env=wishes.env,
         secrets=held,
         flags=flags,
+        traffic=first.traffic_usd,
     )
     return Deployment(
         name=name,
@@ -162,7 +172,9 @@ def assemble(
     )
 
 
-def about(wishes: Wishes, tried: list[Priced], image: Chosen, held: Mapping[str, str], public_key: str) -> list[str]:
+def about(
+    wishes: Wishes, needs: Needs, tried: list[Priced], image: Chosen, held: Mapping[str, str], public_key: str
+) -> list[str]:
     """What else may surprise. Raises Refused for an interruptible machine without a remote store."""
     notes = []
     spot = [one for one in tried if one.offer.kind != ON_DEMAND]
@@ -172,8 +184,9 @@ def about(wishes: Wishes, tried: list[Priced], image: Chosen, held: Mapping[str,
                 "an interruptible machine is taken away without a word, and everything on it is lost: no remote is set",
                 "--remote hf://USER/NAME/RUN (or s3://, gs://, ssh://), or leave --spot out",
             )
-        words = "no remote store: what is on the machine is lost with it, and when the run is done it bills on until"
-        notes.append(f"{words} you end it or its limits do; --remote hf://USER/NAME/RUN")
+        notes.append(without_remote(needs))
+    if needs.volume is not None and needs.volume.machine:
+        notes.append(f"volume {volume.named(needs.volume)} is on one machine: when that is lost, so is what is on it")
     if missing := secrets.missing_for(wishes.remote, held):
         notes.append(f"{' and '.join(missing)} is not set, which {wishes.remote.partition(':')[0]}:// may need")
     if wishes.remote.startswith("gs://"):
@@ -181,6 +194,18 @@ def about(wishes: Wishes, tried: list[Priced], image: Chosen, held: Mapping[str,
     if image.login is not None:
         who = f"{image.login.registry} as {image.login.user}"
         notes.append(f"the image is private: your login at {who} is kept at the provider")
+    if needs.volume is not None and needs.volume.usd_month != 0:
+        price = volume.price_of(needs.volume)
+        notes.append(f"volume {volume.named(needs.volume)} bills {price} by itself, and goes on when the run has ended")
     if not public_key:
         notes.append("no public SSH key (~/.ssh/*.pub, PUBLIC_KEY): nobody can log in on the machine")
     return notes
+
+
+def without_remote(needs: Needs) -> str:
+    """What becomes of a run's checkpoints that go to no store."""
+    if needs.volume is not None:
+        where = volume.named(needs.volume)
+        return f"no remote store: checkpoints are on volume {where} alone; --remote hf://USER/NAME/RUN keeps a second"
+    words = "no remote store: what is on the machine is lost with it, and when the run is done it bills on until"
+    return f"{words} you end it or its limits do; --remote hf://USER/NAME/RUN"

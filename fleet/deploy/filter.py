@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from fleet.deploy.needs import Needs
+from fleet.deploy.volume import why_not
 from fleet.deploy.wishes import Wishes
 from fleet.offers.offer import ON_DEMAND, Offer
 from profiles import bases, gpus
@@ -110,6 +111,8 @@ def _driver(offer: Offer, needs: Needs) -> Iterator[Failure]:
 
 
 def _room(offer: Offer, needs: Needs) -> Iterator[Failure]:
+    if why := why_not(needs.volume, offer.provider, offer.region, offer.machine, offer.tier):
+        yield Failure("volume", why)
     disk = needs.disk_at(offer.provider)
     if offer.disk_gb is not None and offer.disk_gb + LEAST < disk:
         yield Failure("disk", f"{offer.disk_gb:,.0f} GB of disk, {disk:,} GB are needed")

@@ -95,13 +95,14 @@ def question(needs: Needs, wishes: Wishes) -> Question:
     """What to look for."""
     disk = max((needs.disk_at(name) for name in (*needs.hints, "")), default=needs.disk_gb)
     counts = (needs.count,) if needs.count else (1,)
-    return Question(needs.gpus, counts, wishes.spot, float(disk), wishes.min_reliability)
+    machine = needs.volume.machine if needs.volume is not None else ""
+    return Question(needs.gpus, counts, wishes.spot, float(disk), wishes.min_reliability, machine)
 
 
 def wider(asked: Question) -> Question:
     """Everything there is near it."""
     counts = tuple(sorted({*COUNTS, *asked.counts}))
-    return replace(asked, gpus=(), counts=counts, spot=True, min_reliability=0.0)
+    return replace(asked, gpus=(), counts=counts, spot=True, min_reliability=0.0, machine="")
 
 
 def seen(clock: Clock) -> str:

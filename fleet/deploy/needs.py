@@ -12,6 +12,7 @@ from profiles.bases import DriverFloor
 from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
+    from fleet.providers.values import Volume
     from profiles.lock import Lock
     from profiles.schema import Profile
 
@@ -24,7 +25,8 @@ class Needs:
     vram_mib: least memory of each; floors: driver that the base needs, by GPU, None: not known; cuda: least CUDA that
     the driver must report, "" when not known; disk_gb: GB (10^9) for image, data and checkpoints; ram_gb: for the
     processes of one machine; nvlink: whether the speed of the plan rests on NVLink; hints: GB of disk that the profile
-    asks for, by provider."""
+    asks for, by provider; volume: one that exists already, which the machine must be able to attach; volume_gb: what is
+    written to it instead of the disk; pulled_gb: of the image, which every machine pulls once."""
 
     gpus: tuple[str, ...]
     count: int
@@ -35,6 +37,9 @@ class Needs:
     ram_gb: float = 0.0
     nvlink: bool = False
     hints: Mapping[str, int] = field(default_factory=dict)
+    volume: Volume | None = None
+    volume_gb: int = 0
+    pulled_gb: float = 0.0
 
     def disk_at(self, provider: str) -> int:
         """GB to ask a provider for: the larger of what is needed and what the profile hints."""

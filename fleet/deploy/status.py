@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fleet.clock import Clock
-from fleet.deploy import everywhere, waiting
+from fleet.deploy import everywhere, last_words, waiting
+from fleet.deploy.last_words import Fate
 from fleet.deploy.storage import Storage, storage
 from fleet.ledger.tags import read as read_tag
 from fleet.ledger.values import OPEN, Known, Run
@@ -29,8 +30,9 @@ LISTS, OUTPUTS = 20.0, 10.0  # seconds for all lists, and for all outputs
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One machine of a run, or a run without one. state: the machine's, "no answer" when its provider gave none,
-    else the run's. left: USD of the budget, None without one; since: how long it is rented."""
+    """One machine of a run, or a run without one. state: the machine's, "no answer" when its provider gave none; of
+    one that is not listed what its run said last, else the run's. left: USD of the budget, None without one; since: how
+    long it is rented; next_step: a command that helps, "" when none is needed."""
 
     run: str
     state: str
@@ -44,6 +46,7 @@ class Row:
     since: timedelta | None = None
     signs: Signs = field(default_factory=Signs)
     words: str = ""
+    next_step: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as text of a decimal number."""
@@ -64,6 +67,7 @@ class Row:
             "tokens_per_s": self.signs.tokens_per_second,
             "stopped": self.signs.stop or None,
             "words": self.words,
+            "next": self.next_step or None,
         }
 
 
@@ -114,6 +118,9 @@ def status(
     live = ledger.live()
     here = [one for one in live if one.provider in heard.results]
     said = outputs(here, providers) if output else {}
+    for one in here:
+        if one.run and (signs := said.get((one.provider, one.id))) is not None:
+            last_words.keep(ledger, one, signs)
     kept = storage(providers, heard.failures, LISTS) if output else None
     mine = {(one.provider, one.id) for one in live}
     foreign = [
@@ -127,9 +134,11 @@ def status(
         machines = [one for one in live if one.run == run.name]
         spent, left = costs.get(run.name, Decimal(0)), ledger.left(run.name)
         for one in machines:
-            made.append(row_of(one, run.name, spent, left, now, said.get((one.provider, one.id)), heard.failures))
+            fate = last_words.unlisted(ledger, one, run, now) if one.missed and not one.ending else None
+            signs = said.get((one.provider, one.id))
+            made.append(row_of(one, run.name, spent, left, now, signs, heard.failures, fate))
         if not machines and (ended or run.state == OPEN):
-            made.append(bare(run, spent, left))
+            made.append(bare(run, spent, left, ledger))
     strays = [one for one in live if not one.run]
     made += [row_of(one, "", Decimal(0), None, now, None, heard.failures) for one in strays]
     return Status(now, tuple(made), tuple(foreign), heard.failures, kept)
@@ -160,14 +169,15 @@ def row_of(
     now: datetime,
     said: Signs | None,
     failures: Mapping[str, str],
+    fate: Fate | None = None,
 ) -> Row:
-    """A machine's row."""
+    """A machine's row. fate: of one that its provider does not list."""
     silent = one.provider in failures
-    state = "ending" if one.ending else "not listed" if one.missed else str(one.instance.state)
+    fate = fate or Fate("ending" if one.ending else str(one.instance.state), one.instance.words)
     count = f"{one.instance.gpus} x " if one.instance.gpus else ""
     return Row(
         run=run,
-        state="no answer" if silent else state,
+        state="no answer" if silent else fate.state,
         provider=one.provider,
         id=one.id,
         gpu=f"{count}{one.instance.gpu}" if one.instance.gpu else "",
@@ -177,14 +187,15 @@ def row_of(
         left=left,
         since=now - one.first,
         signs=said or Signs(),
-        words=f"last seen {one.seen:%Y-%m-%d %H:%M}: {one.instance.state}" if silent else one.instance.words,
+        words=f"last seen {one.seen:%Y-%m-%d %H:%M}: {one.instance.state}" if silent else fate.words,
+        next_step="" if silent else fate.next_step,
     )
 
 
-def bare(run: Run, spent: Decimal, left: Decimal | None) -> Row:
+def bare(run: Run, spent: Decimal, left: Decimal | None, ledger: Ledger) -> Row:
     """A run without a machine."""
-    state = "no machine" if run.state == OPEN else run.state
-    return Row(run=run.name, state=state, spent=spent, left=left, words=run.words)
+    fate = last_words.without_machine(ledger, run) if run.state == OPEN else Fate(run.state, run.words)
+    return Row(run=run.name, state=fate.state, spent=spent, left=left, words=fate.words, next_step=fate.next_step)
 
 
 def money(value: Decimal | None) -> str | None:

@@ -46,7 +46,8 @@ class Training:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """One machine. verdict: fits, tight, refused (too large for it), impossible (batch or precision), with why; the
-    rest None or empty where it does not fit. flags: for the run script on this machine."""
+    rest None or empty where it does not fit. flags: for the run script on this machine; traffic: the dollars among
+    `dollars` that are for the image, the data and the checkpoints on their way."""
 
     verdict: str
     why: str = ""
@@ -55,6 +56,7 @@ class Estimate:
     dollars: Figure | None = None
     ram_bytes: float = 0.0
     flags: tuple[str, ...] = ()
+    traffic: Figure | None = None
 
 
 class Weigher:
@@ -87,7 +89,10 @@ class Weigher:
         except StokerError as wrong:
             return Estimate("impossible", f"{wrong.what}: {wrong.next_step}")
         flags = (*self.steps_flags(bill.steps), *self.machine_flags(found), *self.training.flags)
-        return Estimate(found.verdict, found.why, bill.steps, bill.hours, bill.dollars, found.memory.host, flags)
+        traffic = bill.money.get("traffic")
+        return Estimate(
+            found.verdict, found.why, bill.steps, bill.hours, bill.dollars, found.memory.host, flags, traffic
+        )
 
     def habits(self, offer: Offer) -> Habits:
         """With this machine's prices of storage and traffic, and its kind."""

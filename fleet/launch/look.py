@@ -3,11 +3,12 @@ or has been absent for long enough."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from fleet.clock import Clock
 from fleet.launch.outcomes import Unsettled
-from fleet.launch.patience import USUAL, Patience
+from fleet.launch.patience import USUAL, Patience, unsaid
 from fleet.launch.stopwatch import Stopwatch
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Attempt
@@ -34,13 +35,18 @@ def sight(ledger: Ledger, provider: Provider, young: float = 0.0) -> tuple[Insta
 
 
 def look(
-    ledger: Ledger, provider: Provider, attempt: Attempt, clock: Clock, patience: Patience = USUAL
+    ledger: Ledger,
+    provider: Provider,
+    attempt: Attempt,
+    clock: Clock,
+    patience: Patience = USUAL,
+    say: Callable[[str], None] = unsaid,
 ) -> list[Instance]:
     """The machines that an attempt made, most often one or none.
 
     None only after `patience.reads` clean complete lists over `patience.look` seconds: lists lag behind creates
     (providers.md 0.1). Raises Unsettled when the provider does not answer for so long, or when a machine without any
-    tag came up since the request left: then nobody knows, and nothing more may be made.
+    tag came up since the request left: then nobody knows, and nothing more may be made. say: told before each pause.
     """
     watch, clean, since, trouble = Stopwatch(clock), 0, 0.0, ""
     while True:
@@ -64,7 +70,14 @@ def look(
                 + (f": {trouble}" if trouble else ""),
                 "nothing more is rented for it; run `./inv reconcile` when it answers again",
             )
+        seen = trouble if not clean else f"not listed for {watch.passed() - since:.0f} of {patience.look:.0f} s"
+        say(f"{attempt.run}: an order at {attempt.provider} had no answer: {seen}; {again(patience.look_every)}")
         watch.sleep(patience.look_every)
+
+
+def again(seconds: float) -> str:
+    """That there is a pause, before it."""
+    return f"looking again in {seconds:.0f} s"
 
 
 def nothing(ledger: Ledger, attempt: Attempt, there: tuple[Instance, ...]) -> list[Instance]:

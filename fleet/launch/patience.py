@@ -47,3 +47,7 @@ class Patience:
 
 
 USUAL = Patience()
+
+
+def unsaid(words: str) -> None:
+    """Where nobody is told what is waited for."""

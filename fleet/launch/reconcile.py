@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from fleet.clock import Clock
@@ -10,7 +10,7 @@ from fleet.launch import rows
 from fleet.launch.end import end
 from fleet.launch.look import sight
 from fleet.launch.observe import Observed, observe
-from fleet.launch.patience import USUAL, Patience
+from fleet.launch.patience import USUAL, Patience, unsaid
 from fleet.launch.recover import adopted_by_word, recovered
 from fleet.launch.rows import Row
 from fleet.launch.settle import settle
@@ -31,15 +31,17 @@ def reconcile(
     adopt: Collection[str] = (),
     dry_run: bool = False,
     patience: Patience = USUAL,
+    say: Callable[[str], None] = unsaid,
 ) -> list[Row]:
     """Makes ledger and providers agree, and says what it found; rows that are not `done` need another look.
 
     Orders without an answer are settled; machines of ours that nobody wants are ended, those that an open run lacks are
     adopted; machines that are gone are proven gone; a lost ledger's runs are rebuilt from tags and environment. adopt:
     ids, tags or four letters of a ledger whose machines are taken as ours. dry_run: nothing is ended or adopted. About
-    a provider that does not answer nothing is concluded. A run that a live process holds is left to it.
+    a provider that does not answer nothing is concluded. A run that a live process holds is left to it. It waits only
+    where one look is not enough (fleet/launch/observe.py), and says so before each pause.
     """
-    work = Reconciling(ledger, providers, clock, tuple(adopt), dry_run, patience)
+    work = Reconciling(ledger, providers, clock, tuple(adopt), dry_run, patience, say)
     return work.go()
 
 
@@ -53,6 +55,7 @@ class Reconciling:
     adopt: tuple[str, ...]
     dry_run: bool
     patience: Patience
+    say: Callable[[str], None]
     found: list[Row] = field(default_factory=list)
     _seen: Observed = field(init=False)
 
@@ -60,7 +63,7 @@ class Reconciling:
         """See `reconcile`."""
         self._named()
         self._unsettled()
-        self._seen = observe(self.ledger, self.providers, self.clock, self.patience)
+        self._seen = observe(self.ledger, self.providers, self.clock, self.patience, self.say)
         for name, why in self._seen.silent.items():
             self.found.append(Row(rows.SILENT, name, words=f"{why}: nothing is concluded about it", done=False))
         for name, there in self._seen.there.items():
@@ -90,7 +93,7 @@ class Reconciling:
 
     def _unsettled(self) -> None:
         if not self.dry_run:
-            self.found += settle(self.ledger, self.providers, self.clock, self.patience)
+            self.found += settle(self.ledger, self.providers, self.clock, self.patience, self.say)
             return
         for attempt in self.ledger.unsettled():
             who = (attempt.provider, attempt.instance, attempt.tag, attempt.run)
@@ -167,7 +170,7 @@ class Reconciling:
             self.found.append(self._row(kind, known, f"{words}; would be ended", done=False))
             return
         try:
-            end(self.ledger, self.providers[known.provider], known.id, words, self.clock, self.patience)
+            end(self.ledger, self.providers[known.provider], known.id, words, self.clock, self.patience, self.say)
         except StokerError as failure:
             self.found.append(self._row(kind, known, failure.what, done=False))
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fleet.clock import Clock
 from fleet.launch import rows
 from fleet.launch.look import look
 from fleet.launch.outcomes import Unsettled
-from fleet.launch.patience import USUAL, Patience
+from fleet.launch.patience import USUAL, Patience, unsaid
 from fleet.launch.rows import Row
 from fleet.launch.thin import best
 from fleet.ledger.ledger import Ledger
@@ -17,7 +17,13 @@ from fleet.providers.provider import Provider
 from profiles.errors import Refused
 
 
-def settle(ledger: Ledger, providers: Mapping[str, Provider], clock: Clock, patience: Patience = USUAL) -> list[Row]:
+def settle(
+    ledger: Ledger,
+    providers: Mapping[str, Provider],
+    clock: Clock,
+    patience: Patience = USUAL,
+    say: Callable[[str], None] = unsaid,
+) -> list[Row]:
     """Settles every attempt that a dead process left, of all runs; nothing is ended and nothing is made.
 
     A run that a live process holds is left alone, and about a provider that is not asked or does not answer nothing is
@@ -27,14 +33,19 @@ def settle(ledger: Ledger, providers: Mapping[str, Provider], clock: Clock, pati
     for run in dict.fromkeys(attempt.run for attempt in ledger.unsettled()):
         try:
             with ledger.hold(run):
-                found += [settle_one(ledger, providers, each, clock, patience) for each in ledger.unsettled(run)]
+                found += [settle_one(ledger, providers, each, clock, patience, say) for each in ledger.unsettled(run)]
         except Refused as held:
             found.append(Row(rows.HELD, "", run=run, words=held.what, done=False))
     return found
 
 
 def settle_one(
-    ledger: Ledger, providers: Mapping[str, Provider], attempt: Attempt, clock: Clock, patience: Patience
+    ledger: Ledger,
+    providers: Mapping[str, Provider],
+    attempt: Attempt,
+    clock: Clock,
+    patience: Patience,
+    say: Callable[[str], None] = unsaid,
 ) -> Row:
     """One attempt of a run whose lock is held by the caller."""
     who = (attempt.provider, attempt.instance, attempt.tag, attempt.run)
@@ -45,7 +56,7 @@ def settle_one(
     if provider is None:
         return Row(rows.UNCLEAR, *who, f"{attempt.provider} was not asked", done=False)
     try:
-        found = look(ledger, provider, attempt, clock, patience)
+        found = look(ledger, provider, attempt, clock, patience, say)
     except Unsettled as unsettled:
         return Row(rows.UNCLEAR, *who, unsettled.what, done=False)
     if not found:

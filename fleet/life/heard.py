@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fleet.life.signs import Signs
@@ -28,6 +28,14 @@ class Heard:
             first = self.read is None
             self.since = min(signs.at or now, now) if first else now
         self.signs, self.read = signs, now
+
+    def started(self, at: datetime) -> None:
+        """Its machine was started again at `at`: what was heard before is no sign of life, no idleness and no end. The
+        output of before is read again; its lines tell their time."""
+        if self.since is not None and self.since < at:
+            self.since = None
+        if self.signs.told is None or self.signs.told < at:
+            self.signs = replace(self.signs, stop="", exited=None)
 
     def due(self, now: datetime, every: timedelta) -> bool:
         """Whether it is time to read its output again; one that failed to be read is not asked more often."""

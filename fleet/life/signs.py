@@ -18,16 +18,19 @@ ENDED = re.compile(r"keeper: the run ended with (\d{1,3})(?!\d)")  # templates/r
 @dataclass(frozen=True, slots=True)
 class Signs:
     """The newest of each that was said. at: when the newest step ended, by the machine's own clock; saved: newest step
-    whose checkpoint was written there (not: at the remote); stop: why the training loop ended, "" while it goes on;
-    exited: the run script's exit code, once nothing of the run is left to do on the machine."""
+    whose checkpoint was written there (not: at the remote); seconds: of the newest step; stop: why the training loop
+    ended, "" while it goes on; exited: the run script's exit code, once nothing of the run is left to do on the
+    machine; told: the time of the newest line that has one, by the machine's own clock."""
 
     step: int | None = None
     at: datetime | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
     saved: int | None = None
+    seconds: float | None = None
     stop: str = ""
     exited: int | None = None
+    told: datetime | None = None
 
     @property
     def training(self) -> bool:
@@ -60,6 +63,7 @@ def one(signs: Signs, line: str) -> Signs:
 def event(signs: Signs, record: dict[str, Any]) -> Signs:
     """`signs` after a metrics line (trainer/metrics/log.py)."""
     kind, step, at = record.get("event"), whole(record.get("step")), moment(record.get("time"))
+    signs = replace(signs, told=at or signs.told)
     if kind == "step" and step is not None:
         return replace(
             signs,
@@ -67,13 +71,14 @@ def event(signs: Signs, record: dict[str, Any]) -> Signs:
             at=at or signs.at,
             loss=number(record.get("loss")),
             tokens_per_second=number(record.get("tokens_per_s")) or signs.tokens_per_second,
+            seconds=number(record.get("step_seconds")) or signs.seconds,
             stop="",
             exited=None,
         )
     if kind == "save" and step is not None and not record.get("error"):
         return replace(signs, saved=step)
     if kind == "stop":
-        return replace(signs, stop=str(record.get("reason", "unknown"))[:80])
+        return replace(signs, stop=str(record.get("reason", "unknown"))[:80], exited=None)
     return signs
 
 

@@ -21,7 +21,8 @@ MOST_GPUS = 1024
 class Question:
     """What to look for. gpus: keys of profiles/tables/gpus.yaml, empty: all; counts: GPUs in one machine.
 
-    spot: interruptible offers too; disk_gb: the disk that will be asked for; min_reliability: 0..1, where it is told.
+    spot: interruptible offers too; disk_gb: the disk that will be asked for; min_reliability: 0..1, where it is told;
+    machine: only this one, where a provider can be asked so.
     Raises WrongInput for a GPU that is not in the table.
     """
 
@@ -30,6 +31,7 @@ class Question:
     spot: bool = False
     disk_gb: float = 50.0
     min_reliability: float = 0.9  # one of dstack's floors for Vast (providers.md 2.4)
+    machine: str = ""
 
     def __post_init__(self) -> None:
         for key in self.gpus:
@@ -48,6 +50,7 @@ class Question:
             and (self.spot or not other.spot)
             and self.min_reliability <= other.min_reliability
             and self.disk_gb == other.disk_gb
+            and self.machine in ("", other.machine)
         )
 
 

@@ -62,6 +62,8 @@ def body(names: list[str], question: Question, kind: str, least: float = 0.0) ->
         "reliability": {"gte": question.min_reliability},
         "direct_port_count": {"gte": 1},  # without one there is no shell but through Vast's proxy (2.8)
     }
+    if question.machine.isdecimal():
+        filters["machine_id"] = {"eq": int(question.machine)}
     if least:
         filters[PRICED[kind]] = {"gte": least}
     return {

@@ -77,7 +77,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Storage that outlives a machine, and bills until it is deleted."""
+    """Storage that outlives a machine, and bills until it is deleted. gb 0: not told."""
 
     provider: str
     id: str
@@ -86,6 +86,7 @@ class Volume:
     region: str = ""
     machine: str = ""  # Vast: a volume belongs to one machine
     usd_month: Decimal | None = None
+    tier: str = ""  # RunPod: only machines of this kind attach one (Offer.tier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from fleet.deploy import volume
 from fleet.deploy.container import amount, dollars, ends_at, restored, stored
 from fleet.deploy.place import placed
 from fleet.ledger.values import Run
@@ -47,7 +48,11 @@ def container(
     }
     env = {name: value for name, value in {**kept.env, **told}.items() if value or name not in told}
     env = placed(env, offer.provider)
-    return replace(kept, command=command(run, offer), env=env, login=login, disk_gb=disk_gb or kept.disk_gb)
+    there = not volume.why_not(
+        volume.restored(run.plan.get("volume")), offer.provider, offer.region, offer.machine, offer.tier
+    )
+    box = replace(kept, command=command(run, offer), env=env, login=login, disk_gb=disk_gb or kept.disk_gb)
+    return box if there else replace(box, volume="")
 
 
 def kept_of(run: Run) -> Mapping[str, Any]:

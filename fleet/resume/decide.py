@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from fleet.ledger.ledger import Ledger
-from fleet.ledger.values import CREATED, Attempt, Run
+from fleet.ledger.left import hours_left
+from fleet.ledger.values import CREATED, Attempt, Limits, Run
 from fleet.life.verdict import Life
-from fleet.providers.values import State
 from fleet.resume.saved import Saved, newest
-from fleet.watch.spending import hours_left
+from fleet.watch.ahead import ahead
+from fleet.watch.ahead import stands as stands_still
+from fleet.watch.limits import Bounds, breaches
 from fleet.watch.watched import Watched
 from profiles.errors import CheckFailed, OutsideFailed, Refused
 
 LEAST = 0.05  # hours: three minutes train nothing
-SHORT = timedelta(hours=1)
-STANDING = (State.STOPPED, State.INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the user said. force: also when that throws something away; from_start: also when nothing is saved."""
+
+    force: bool = False
+    from_start: bool = False
 
 
 def half_way(ledger: Ledger, now: Watched) -> Attempt | None:
@@ -64,23 +73,31 @@ def stands(ledger: Ledger, now: Watched, force: bool) -> str:
     raise Refused(f"`{run.name}` is {life} on {place}: {why}", "--force ends it and goes on from the newest checkpoint")
 
 
-def source(ledger: Ledger, now: Watched, found: Sequence[Saved], from_start: bool, fresh: bool) -> Saved | None:
+def source(ledger: Ledger, now: Watched, found: Sequence[Saved], word: Word, fresh: bool, at: datetime) -> Saved | None:
     """What the next machine goes on from; None: from the start, and that is known and wanted.
 
-    found: at the run's remote; fresh: a run that never saved anything may begin anew. Raises Refused when that would
-    throw something away or nobody asked for it, CheckFailed when what was saved is not there any more.
+    found: at the run's remote; word: what the user said; fresh: a run that never saved anything may begin anew. Raises
+    Refused when that would throw something away or nobody asked for it, CheckFailed when what was saved is not there
+    any more.
     """
     run, known = now.run, now.known
     there = newest(found)
-    if there is not None or from_start:
+    if there is not None and (word.force or not holds(ledger, now, found, at)):
         return there
+    if there is None and word.from_start:
+        return None
     where = f"at {run.remote}" if run.remote else "elsewhere: it has no remote store"
     anew = f"./inv resume {run.name} --from-start"
-    standing = known is not None and known.ended is None and not known.missed and known.instance.state in STANDING
-    if known is not None and standing and not (run.remote and fresh and little(now)):
+    if known is not None and there is not None:
+        told = ahead(ledger, now, there.step, at).words(there.step)
+        raise Refused(
+            f"{known.provider} {known.id} stands with what only its disk holds of `{run.name}`: {told}",
+            f"{starts(now)}; --force ends it and goes on from step {there.step}",
+        )
+    if known is not None and stands_still(now) and not (fresh and not holds(ledger, now, found, at)):
         raise Refused(
             f"nothing of `{run.name}` is saved {where}; the disk of {known.provider} {known.id} is all there is of it",
-            f"start it in the provider's console and fetch it; {anew} ends it and begins anew",
+            f"{starts(now)}; {anew} ends it and begins anew",
         )
     if before := ledger.checkpoints(run.name):
         raise CheckFailed(
@@ -98,18 +115,44 @@ def source(ledger: Ledger, now: Watched, found: Sequence[Saved], from_start: boo
     )
 
 
-def little(now: Watched) -> bool:
-    """Whether a machine that stands still holds little: no checkpoint was heard of, or it was rented for a short time.
-    A remote that never took anything may be a login that is wrong: then its disk holds a night's work."""
-    if now.known is None or now.spent.billed < SHORT:
-        return True
-    return now.heard.read is not None and now.heard.signs.saved is None
+def holds(ledger: Ledger, now: Watched, found: Sequence[Saved], at: datetime) -> bool:
+    """Whether the run's machine stands still, with much on its disk that its remote lacks (fleet/watch/ahead.py)."""
+    if not stands_still(now):
+        return False
+    there = newest(found)
+    return not now.run.remote or ahead(ledger, now, there.step if there else None, at).much
+
+
+def wakes(ledger: Ledger, now: Watched, found: Sequence[Saved], at: datetime) -> bool:
+    """Whether the run's machine may be started again instead of being ended: it stands, with more than the remote."""
+    return stands_still(now) and (newest(found) is None or holds(ledger, now, found, at))
+
+
+def starts(now: Watched) -> str:
+    """The next step that keeps what is on the disk."""
+    return f"./inv resume {now.run.name} --same starts that machine again, so that it can send"
+
+
+def reached(now: Watched, asked: Limits, typed: Limits) -> None:
+    """Raises Refused when a limit that was typed now is reached already. asked: all limits of the run with those;
+    typed: before."""
+    at_work = now.known is not None and now.verdict.life in (Life.TRAINING, Life.BOOTING)
+    bounds = Bounds(
+        asked.usd if asked.usd != typed.usd else None,
+        asked.usd_hour if asked.usd_hour != typed.usd_hour and at_work else None,
+        asked.hours if asked.hours != typed.hours else None,
+    )
+    for breach in breaches(now.spent, bounds, timedelta(0)):
+        raise Refused(
+            f"`{now.run.name}`: that limit is reached already: {breach.words}; nothing was changed",
+            "a higher one; --force all the same; ./inv terminate ends the run",
+        )
 
 
 def affordable(ledger: Ledger, run: Run, now: datetime, usd_hour: Decimal = Decimal(0)) -> float | None:
     """Hours that the next machine may be rented; None: no limit. Raises Refused when a limit is reached."""
     hours = hours_left(ledger, run, now, usd_hour)
-    left = ledger.left(run.name)
+    left = None if run.limits.usd is None else run.limits.usd - ledger.cost(run.name) - ledger.reserved(run.name)
     if left is not None and left <= 0 and run.limits.usd:
         raise Refused(
             f"the budget of `{run.name}` is spent: {ledger.cost(run.name):.2f} of {run.limits.usd:.2f} USD",

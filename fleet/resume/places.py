@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from fleet.clock import Clock
+from fleet.deploy import volume
 from fleet.deploy.candidates import Priced, cap, shortlist
 from fleet.deploy.market import market
 from fleet.deploy.needs import Needs, needs_of
@@ -50,7 +51,7 @@ def places(
     ceiling = policy.usd_hour if policy.usd_hour is not None else run.limits.usd_hour
     wishes = Wishes(tuple(where), usd_hour=ceiling, spot=takes_spot(policy, losses))
     bad = {name: {one.machine for one in ledger.bad_machines(name)} for name in where}
-    found = market(where, needs(run, count), wishes, None, clock, bad)
+    found = market(where, on_its_volume(run, needs(run, count)), wishes, None, clock, bad)
     found.refuse_empty()
     taken = {id(one) for one in allowed(policy, losses, [one.offer for one in found.ranked])}
     ranked = [one for one in found.ranked if id(one.offer) in taken]
@@ -60,6 +61,15 @@ def places(
         )
     most = cap(ranked, wishes)
     return Places(tuple(shortlist(ranked, most)), most, found.failures)
+
+
+def on_its_volume(run: Run, found: Needs) -> Needs:
+    """With the volume that holds the run. One that is bound to a machine is left there when the checkpoints are at a
+    remote too, and what would be on it needs room on the next machine's disk."""
+    kept = volume.restored(run.plan.get("volume"))
+    if kept is None or not (kept.machine and run.remote):
+        return replace(found, volume=kept)
+    return replace(found, disk_gb=found.disk_gb + int((run.plan.get("needs") or {}).get("volume_gb") or 0))
 
 
 def needs(run: Run, count: int | None = None) -> Needs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleet.deploy.candidates import Priced
@@ -15,7 +16,7 @@ from fleet.resume.again import container, plan
 from fleet.resume.decide import affordable
 from fleet.resume.losses import last_machine, losses
 from fleet.resume.places import places
-from fleet.resume.saved import Saved
+from fleet.resume.saved import BEYOND, Saved, last_step
 from profiles.errors import Refused
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def rent(back: Comeback, run: Run, saved: Saved | None, before: str) -> Instance:
-    """Rents by the policy, and keeps in the story what it goes on from. before: the run's state when it was asked for.
+    """Rents by the policy, and keeps in the story what it goes on from. run: as it is asked for now, which is kept with
+    the yes; before: the run's state when it was asked for.
 
     Raises as `launch`, and Refused at a limit, or when somebody has ended the run since: theirs is the last word.
     """
@@ -32,23 +34,25 @@ def rent(back: Comeback, run: Run, saved: Saved | None, before: str) -> Instance
     unchanged(ledger, run.name, before)
     if "container" not in run.plan and back.rebuilt is not None:
         made, back.login = back.rebuilt()
-        run = ledger.change_run(
-            run.name, limits=made.limits, plan=made.plan, policy=made.policy, remote=made.remote, image=made.image
-        )
+        run = replace(run, limits=made.limits, plan=made.plan, policy=made.policy, remote=made.remote, image=made.image)
     wanted = {name: one for name, one in back.providers.items() if not back.terms.where or name in back.terms.where}
     lost = losses(ledger, run.name) or [one for one in [last_machine(ledger, run.name)] if one is not None]
     found = places(ledger, run, wanted, back.terms.policy, lost, back.clock, back.terms.count)
     for words in found.failures.values():
         back.say(f"warning: {words}")
     boxes = [boxed(back, run, one) for one in found.tried]
-    ledger.change_run(run.name, plan=plan(run, boxes[0]))
     step = f"step {saved.step}" if saved else "the start"
     first = found.tried[0]
     place = (
         f"{first.offer.count} x {first.offer.gpu} at {first.offer.provider}" if first.offer.count else "this machine"
     )
+    back.fit(first.offer.provider)
     back.agree(f"rent {place} for {first.usd_hour:.2f} USD/h, to go on from {step}")
     unchanged(ledger, run.name, before)
+    kept = {**plan(run, boxes[0]), **({BEYOND: saved.step} if past(back, run, saved) and saved else {})}
+    ledger.change_run(
+        run.name, limits=run.limits, plan=kept, policy=run.policy, remote=run.remote, image=run.image
+    )  # what was typed counts from the yes on
     if before != OPEN:  # not before the yes: an open run without a machine is one that `watch --resume` rents for
         ledger.set_state(run.name, OPEN, "resumed")
     back.say(f"going on from {step}; {len(boxes)} offers, the first is {place} for {first.usd_hour:.2f} USD/h")
@@ -70,6 +74,11 @@ def rent(back: Comeback, run: Run, saved: Saved | None, before: str) -> Instance
     )
     ledger.tell(run.name, "resumed", f"on {instance.provider} {instance.id}, from {step}", instance.id)
     return instance
+
+
+def past(back: Comeback, run: Run, saved: Saved | None) -> bool:
+    """Whether the user wants more of a run that had ended early and well."""
+    return (back.terms.force or back.terms.more) and saved is not None and last_step(run, [saved]) is not None
 
 
 def unchanged(ledger: Ledger, run: str, before: str) -> None:

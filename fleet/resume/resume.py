@@ -5,7 +5,7 @@ Nothing but the ledger is remembered: the same command after a reboot goes on wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ from fleet.resume.looked import judged, settled
 from fleet.resume.losses import ASKED, LOST, recent
 from fleet.resume.policy import Policy, fruitless, gives_up, pause
 from fleet.resume.rent import rent, taken_over
-from fleet.resume.saved import Saved, Stored, last_step
+from fleet.resume.saved import Saved, Stored, last_step, last_words
+from fleet.resume.start import started
 from fleet.watch.watched import Watched
 from profiles.errors import CheckFailed, StoppedEarly, WrongInput
 
@@ -33,25 +34,39 @@ if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
 
 
+MORE = "--steps N with more of them, or --force, goes on all the same"
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is asked for. policy: where, at which price, how often; count: GPUs of one machine, None: as before; where:
-    providers that may be rented from, (): all that are given; force: also when its machine lives; from_start: also when
-    nothing of it is saved; unattended: nobody is there to be asked: one that never saved anything may begin anew."""
+    providers that may be rented from, (): all that are given; force: also when its machine lives, or its disk holds
+    what the remote lacks; from_start: also when nothing of it is saved; same: a machine that stands with such a disk is
+    started again; more: also when it ended early and well; unattended: nobody is there to be asked: one that never
+    saved anything may begin anew."""
 
     policy: Policy = field(default_factory=Policy)
     count: int | None = None
     where: tuple[str, ...] = ()
     force: bool = False
     from_start: bool = False
+    same: bool = False
+    more: bool = False
     unattended: bool = False
+
+    @property
+    def word(self) -> decide.Word:
+        """What the user said of what may be thrown away."""
+        return decide.Word(self.force, self.from_start)
 
 
 @dataclass(slots=True)
 class Comeback:
     """What is needed for it. providers: all where machines of the run are or may be rented; secrets: of now; login: for
     a private image; rebuilt: of a run that was recovered without its plan, its row with one, and the login; agree: asks
-    a person with a line of what would be rented, raises Refused."""
+    a person with a line of what would be rented, raises Refused; asked: the run's row with what is asked for anew, its
+    limits above all, which is kept with that yes and not before; fit: raises Refused when nothing may be rented at a
+    provider from here now (our clock is wrong)."""
 
     ledger: Ledger
     providers: Mapping[str, Provider]
@@ -63,6 +78,8 @@ class Comeback:
     terms: Terms = field(default_factory=Terms)
     rebuilt: Callable[[], tuple[Run, Login | None]] | None = None
     agree: Callable[[str], None] = lambda words: None
+    asked: Callable[[Run], Run] = lambda run: run
+    fit: Callable[[str], None] = lambda provider: None
     ready: Ready = waiting.ready
     patience: Patience | None = None
     life: LifePatience = field(default_factory=LifePatience)
@@ -100,7 +117,7 @@ def resume(back: Comeback, name: str, wait: bool = True) -> Resumed:
             with ledger.hold(name):
                 if any(is_own(ledger, one) and not one.ending for one in ledger.live(name)):
                     return Resumed(name, "another process has brought it back")
-                instance = rent(back, ledger.run(name), found, before)
+                instance = rent(back, back.asked(ledger.run(name)), found, before)
             done = seen(back, name, instance, wait)
             step = found.step if found else None
             if not done.waiting:
@@ -119,8 +136,8 @@ def begun(back: Comeback, name: str, asked: bool) -> Resumed | Saved | None:
     """What the next machine goes on from, once nothing of the old one is left; Resumed when none is needed. asked: by
     a person."""
     ledger, run = back.ledger, back.ledger.run(name)
-    if run.state == DONE and not back.terms.force and not ledger.live(name):
-        return Resumed(name, f"is done: {run.words}")
+    if run.state == DONE and not (back.terms.force or back.terms.more) and not ledger.live(name):
+        return Resumed(name, f"is done: {run.words}; {MORE}")
     if asked:
         ledger.tell(name, ASKED, f"resume, {back.terms.policy.where}")
     settled(ledger, name, back.providers, back.clock)
@@ -130,8 +147,24 @@ def begun(back: Comeback, name: str, asked: bool) -> Resumed | Saved | None:
         if instance is not None:
             return Resumed(name, "went on with the machine that was ordered", seen(back, name, instance, True))
         now = judged(ledger, run, back.providers, back.clock, back.say, back.life)
+    asks = back.asked(run)
+    if not back.terms.force:
+        decide.reached(now, asks.limits, run.limits)
+    if back.terms.same and not (back.terms.force or back.terms.from_start):  # else it is to be ended
+        found = at_remote(back, run)
+        if decide.wakes(ledger, now, found, back.clock.now()):
+            return started(back, now, found)
     words = decide.stands(ledger, now, back.terms.force)
+    if words and (asks.limits, asks.policy) != (run.limits, run.policy):
+        back.agree(f"keep what was typed for `{name}`, which {words}")
+        ledger.change_run(name, limits=asks.limits, policy=asks.policy)
+        words = f"{words}; what was typed is kept"
     return Resumed(name, words) if words else cleared(back, now, back.terms.unattended)
+
+
+def at_remote(back: Comeback, run: Run) -> Sequence[Saved]:
+    """What is saved of the run."""
+    return back.stored(run.remote) if run.remote else ()
 
 
 def cleared(back: Comeback, now: Watched, fresh: bool) -> Resumed | Saved | None:
@@ -139,24 +172,24 @@ def cleared(back: Comeback, now: Watched, fresh: bool) -> Resumed | Saved | None
     while one of them may still run, since both would write to the same place. Resumed: there is nothing left to train.
     """
     ledger, run, why = back.ledger, now.run, now.verdict.why or str(now.verdict.life)
-    found = back.stored(run.remote) if run.remote else ()
-    step = None if back.terms.force else last_step(run, found)
-    saved = decide.source(ledger, now, found, back.terms.from_start, fresh)
+    found, asks = at_remote(back, run), back.asked(run)
+    step = None if back.terms.force else last_step(asks, found, back.terms.more)
+    saved = decide.source(ledger, now, found, back.terms.word, fresh, back.clock.now())
     for known in ledger.live(run.name):
         if known.provider not in back.providers:
             raise WrongInput(f"there is no key for {known.provider}, where {known.id} may still run", "set its key")
         back.say(f"ending {known.provider} {known.id}: {why}")
         end(ledger, back.providers[known.provider], known.id, why, back.clock)
     if step is not None:
-        words = f"step {step}, its last one, is at {run.remote}"
+        words = last_words(run, found)
         ledger.set_state(run.name, DONE, words)
-        return Resumed(run.name, f"is done: {words}")
+        return Resumed(run.name, f"is done: {words}; {MORE}")
     if now.known is not None:
         ledger.tell(run.name, LOST, why, now.known.id)
     if saved is not None:
         ledger.checkpoint(run.name, saved.step, run.remote, "")
         ledger.tell(run.name, "checkpoint", f"step {saved.step} is whole at {run.remote}")
-    decide.affordable(ledger, run, back.clock.now())
+    decide.affordable(ledger, asks, back.clock.now())
     return saved
 
 

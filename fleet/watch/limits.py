@@ -49,13 +49,3 @@ def breaches(spent: Spent, bounds: Bounds, until_next: timedelta) -> Iterator[Br
         yield Breach("idle", f"idle for {spent.idle.total_seconds() / 60:.0f} minutes")
     if bounds.usd_hour is not None and spent.usd_hour is not None and spent.usd_hour > bounds.usd_hour:
         yield Breach("price", f"it costs {spent.usd_hour:.2f} USD/h now, above the limit of {bounds.usd_hour:.2f}")
-
-
-def affordable_hours(spent: Spent, bounds: Bounds, usd_hour: Decimal) -> float | None:
-    """Hours that a machine of `usd_hour` may run before a limit ends it; None: no limit; 0: nothing is left."""
-    left = []
-    if bounds.usd is not None and usd_hour > 0:
-        left.append(float(max(Decimal(0), bounds.usd - spent.usd) / usd_hour))
-    if bounds.hours is not None:
-        left.append(max(0.0, bounds.hours - spent.billed.total_seconds() / 3600))
-    return min(left) if left else None

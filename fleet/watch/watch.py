@@ -14,6 +14,8 @@ from fleet.ledger.values import DONE, ENDED, FAILED, OPEN, Run
 from fleet.life.heard import Heard
 from fleet.life.verdict import Life
 from fleet.providers.values import State
+from fleet.watch.ahead import only_there, stands, unsent_end
+from fleet.watch.memory import OFTEN, keep
 from fleet.watch.watched import Eyes, Watched, look
 from profiles.errors import StokerError, WrongInput
 
@@ -40,13 +42,15 @@ class Resumes(Protocol):
 class Watch:
     """report: called with what each look found; trouble: with a line for what failed and is tried again; resumes: None:
     a lost run is told, its machine is ended and the run left open; finished: of a run whose machine is gone, the step
-    at its remote when that is its last one, else None (it may have ended itself, before anybody heard why)."""
+    at its remote when that is its last one, else None (it may have ended itself, before anybody heard why); saved: the
+    newest whole step at a run's remote, None: there is none. Raises OutsideFailed, WrongInput when that is not told."""
 
     eyes: Eyes
     report: Callable[[Watched], None]
     trouble: Callable[[str], None]
     resumes: Resumes | None = None
     finished: Callable[[Run], int | None] = lambda run: None
+    saved: Callable[[Run], int | None] = lambda run: None
     heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)  # lost, and nobody here brings them back: run -> why
     told: set[tuple[str, str]] = field(default_factory=set)
@@ -97,6 +101,7 @@ def act(watching: Watch, found: Watched) -> None:
     if found.holder:
         return
     beside(watching, found)
+    remember(watching, found)
     if found.breaches:
         words = "; ".join(breach.words for breach in found.breaches)
         finish(watching, found, ENDED, f"limit reached: {words}")
@@ -104,6 +109,18 @@ def act(watching: Watch, found: Watched) -> None:
         over(watching, found)
     elif found.verdict.resumable:
         lost(watching, found)
+
+
+def remember(watching: Watch, found: Watched) -> None:
+    """Keeps what was heard, at once when the machine is lost. One that trains again is nobody's loss any more."""
+    eyes, known = watching.eyes, found.known
+    if known is not None:
+        often = timedelta(0) if found.verdict.resumable else OFTEN
+        keep(eyes.ledger, known, found.heard.signs, eyes.clock.now(), often)
+    if found.verdict.life is Life.TRAINING:
+        watching.left.pop(found.run.name, None)
+        if watching.resumes is not None and not watching.resumes.busy(found.run.name):
+            watching.resumes.gave_up.pop(found.run.name, None)
 
 
 def beside(watching: Watch, found: Watched) -> None:
@@ -127,6 +144,8 @@ def over(watching: Watch, found: Watched) -> None:
         return say(watching, found, f"{found.verdict.life}; its checkpoints are on the machine alone: it is kept")
     if unsent(watching, found):
         return say(watching, found, f"{found.verdict.why}; what it made may be on the machine alone: it is kept")
+    if why := unsent_end(watching.eyes.ledger, found, watching.saved):
+        return say(watching, found, f"{found.verdict.why}; {why}")
     return finish(watching, found, OVER[found.verdict.life], found.verdict.why)
 
 
@@ -157,6 +176,9 @@ def lost(watching: Watch, found: Watched) -> None:
         return None
     if only_copy(found):
         watching.left[name] = f"{why}; its checkpoints are on that machine alone: it is kept"
+        return say(watching, found, watching.left[name])
+    if words := only_there(watching.eyes.ledger, found, watching.saved, watching.eyes.clock.now()):
+        watching.left[name] = f"{why}; {words}"
         return say(watching, found, watching.left[name])
     if watching.resumes is None:
         terminate(watching, found, why)
@@ -201,10 +223,5 @@ def at_work(found: Watched) -> bool:
 def only_copy(found: Watched) -> bool:
     """Whether ending the machine would take all that the run has made."""
     signs = found.heard.signs
-    made = signs.step is not None or signs.saved is not None or stopped(found)
+    made = signs.step is not None or signs.saved is not None or stands(found)
     return not found.run.remote and not found.gone and bool(made)
-
-
-def stopped(found: Watched) -> bool:
-    """Whether its machine stands still with its disk; what is on it, nobody can hear."""
-    return found.known is not None and found.known.instance.state in (State.STOPPED, State.INTERRUPTED)

@@ -11,7 +11,7 @@ from fleet.clock import Clock
 from fleet.launch.look import sight
 from fleet.launch.thin import is_own
 from fleet.ledger.ledger import Ledger
-from fleet.ledger.values import Known, Run
+from fleet.ledger.values import Event, Known, Run
 from fleet.life.heard import Heard
 from fleet.life.signs import read
 from fleet.life.verdict import Life, Patience, Sight, Verdict, judge
@@ -31,7 +31,8 @@ EVERY = timedelta(seconds=30)
 OUTPUT = timedelta(minutes=2)
 READS, MINUTE = 6, timedelta(minutes=1)
 FRESH = 0.9  # of EVERY: a list that is younger answers everybody who looks in this round, in ten processes too
-STOPPED = "stopped"  # the event of `./inv stop`
+COMING = timedelta(minutes=10)  # from a start until the machine is listed as running, or never will be
+STOPPED, STARTED = "stopped", "started"  # events: of `./inv stop`, and of starting it again (fleet/resume/start.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,10 @@ def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
         trouble = listen(eyes, known, heard)
     now = eyes.clock.now()
     away = is_gone(eyes, known, now)
-    verdict = judge(seen(eyes, known, heard, listed, now, away), now, eyes.patience)
+    begun = started(ledger, known)
+    if begun > known.first:
+        heard.started(begun)
+    verdict = judge(seen(eyes, known, heard, listed, begun, away), now, eyes.patience)
     spent = spending(ledger, run, known, heard, now, verdict.life)
     return Watched(run, known, verdict, heard, spent, bound(spent, run, eyes), trouble, holder, away)
 
@@ -109,24 +113,37 @@ def is_gone(eyes: Eyes, known: Known, now: datetime) -> bool:
 NONE = "it has no machine"
 
 
-def seen(eyes: Eyes, known: Known, heard: Heard, listed: bool, now: datetime, gone: bool) -> Sight:
-    """What is put before the judge. Time in which nobody could listen is not held against the run."""
-    due = known.first + eyes.patience.boot
+def seen(eyes: Eyes, known: Known, heard: Heard, listed: bool, begun: datetime, gone: bool) -> Sight:
+    """What is put before the judge. Time in which nobody could listen is not held against the run. begun: when its
+    machine was rented, or started again."""
+    due, now = begun + eyes.patience.boot, eyes.clock.now()
     told = heard.quiet
     return Sight(
         instance=None if gone else known.instance,
         signs=heard.signs,
-        ordered=known.first,
+        ordered=begun,
         heard=None if told is None else now - told,
         listed=listed or known.ended is not None,
         unread=heard.read is None or heard.read < due,
-        paused=known.instance.state is State.STOPPED and paused(eyes.ledger, known),
+        paused=known.instance.state is State.STOPPED and paused(eyes.ledger, known, now),
     )
 
 
-def paused(ledger: Ledger, known: Known) -> bool:
-    """Whether the user stopped this machine."""
-    return any(event.kind == STOPPED and event.instance == known.id for event in ledger.events(known.run))
+def paused(ledger: Ledger, known: Known, now: datetime) -> bool:
+    """Whether this machine stands because the user stopped it, or has only just started it again."""
+    told = [event for event in ledger.events(known.run) if of(known, event)]
+    return bool(told) and (told[-1].kind == STOPPED or now - told[-1].at < COMING)
+
+
+def started(ledger: Ledger, known: Known) -> datetime:
+    """When the machine was last begun: rented, or started again."""
+    again = [event.at for event in ledger.events(known.run) if of(known, event) and event.kind == STARTED]
+    return max([known.first, *again])
+
+
+def of(known: Known, event: Event) -> bool:
+    """Whether it tells of a stop or a start of that machine."""
+    return event.kind in (STOPPED, STARTED) and event.instance == known.id
 
 
 def listing(eyes: Eyes, name: str) -> tuple[bool, str]:

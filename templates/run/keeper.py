@@ -3,7 +3,9 @@
 
 STOKER_DEADLINE (epoch seconds), STOKER_IDLE_MINUTES of idle GPUs and silent metrics: SIGTERM to the command, which has
 STOKER_GRACE seconds to save; then the machine is ended. STOKER_END_INSTANCE=1: also when the command has ended, after a
-failure STOKER_KEEP_MINUTES later. Asked to stop from outside, it passes that on and goes: then somebody else decides.
+failure STOKER_KEEP_MINUTES later. Neither while the run's last checkpoint is not at its remote: then the machine stays
+until the deadline, without one for a day. Asked to stop from outside, it passes that on and goes: then somebody else
+decides.
 How a machine is ended is end-instance's. Needs the standard library and no file; reads no key.
 """
 
@@ -14,40 +16,35 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from contextlib import suppress
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
+from types import ModuleType
 
 sys.dont_write_bytecode = True  # nothing is written beside us
 HOME = os.environ.get("STOKER_HOME_DIR", "/opt/stoker")
-BESIDE = spec_from_loader("watching", SourceFileLoader("watching", f"{HOME}/bin/watching"))
-assert BESIDE is not None and BESIDE.loader is not None
-watching = module_from_spec(BESIDE)
-BESIDE.loader.exec_module(watching)
+
+
+def beside(name: str) -> ModuleType:
+    """A file of ours without an ending."""
+    loader = SourceFileLoader(name, f"{HOME}/bin/{name}")
+    module = module_from_spec(ModuleSpec(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+watching, traces = beside("watching"), beside("traces")
 ENDED_WELL = (0, 75)
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 WAITED_FOR = (*FORWARDED, signal.SIGHUP, signal.SIGCHLD)  # a lost terminal ends nothing
 LATEST = 300.0  # seconds between two attempts to end the machine, at most
-ATTEMPT = 150.0  # seconds for one
 
 
 def say(text: str) -> None:
     with suppress(OSError, ValueError):  # nobody reads it any more, or the disk is full
         print(f"keeper: {text}", file=sys.stderr, flush=True)
-
-
-def end_instance(*flags: str) -> tuple[str, str]:
-    """Its one word (way, none, taken, again) and what it says."""
-    command = [sys.executable, f"{HOME}/bin/end-instance", *flags]
-    try:
-        done = subprocess.run(command, stdin=-3, stdout=-1, text=True, errors="replace", timeout=ATTEMPT, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        return "again", f"end-instance: {type(error).__name__}"
-    word, _, words = done.stdout.strip().partition(": ")
-    return (word, words) if word in ("way", "none", "taken") else ("again", words or "end-instance said nothing")
 
 
 class Keeper:
@@ -61,12 +58,12 @@ class Keeper:
         self.wanted, self.way, self.time, self.place = False, False, watching.Time(), "/dev/null"
         with suppress(OSError):  # a file in memory, where `run` writes its folder's name: no disk, nothing left behind
             self.place = f"/proc/{os.getpid()}/fd/{os.memfd_create('stoker-keeper')}"
-        self.quiet = watching.Quiet(self.place)
+        self.quiet, self.unsent = traces.Quiet(self.place), traces.Unsent(self.place, say)
 
     def read(self) -> None:
         """The variables; raises ValueError for a wrong one, when all that could be read is known."""
         self.wanted = watching.switch("STOKER_END_INSTANCE")
-        word, words = end_instance("--how")
+        word, words = watching.end_instance(HOME, "--how")
         self.way = word != "none"
         say(words if self.way else f"{words}: at the end only this container stops, the machine needs somebody outside")
         self.grace, self.keep = watching.number("STOKER_GRACE", 25.0), 60 * watching.number("STOKER_KEEP_MINUTES")
@@ -119,14 +116,25 @@ class Keeper:
         if self.deadline and now >= self.deadline - (self.grace if alive else 0):
             return "the deadline is here"
         if self.idle and self.quiet.seconds(now) >= self.idle:
-            return f"idle for {self.idle / 60:g} minutes"
+            if not self.unsent.keeps(now, self.deadline):
+                return f"idle for {self.idle / 60:g} minutes"
+            self.quiet.again(now)  # sending is none, nor is waiting for a store that is out
         if alive or not self.wanted:
             return ""
         if not self.ended:
             self.ended = now
             kept = self.keep / 60 if self.code not in ENDED_WELL else 0
             say(f"the run ended with {self.code}" + (f"; the machine is kept {kept:g} minutes" if kept else ""))
+        if self.unsent.keeps(now, self.deadline):
+            return ""
         return "it has ended" if self.code in ENDED_WELL or now >= self.ended + self.keep else ""
+
+    def stays(self) -> bool:
+        """Whether there is something left to do here when nothing runs any more. Where the machine has no way to end
+        itself, the end of this container is what others end it for."""
+        if self.way:
+            return bool(self.wanted or self.deadline or self.idle)
+        return self.wanted and self.unsent.keeps(self.time.now(), self.deadline)
 
     def watch(self) -> int:
         """Until everything has ended; the exit code."""
@@ -134,7 +142,7 @@ class Keeper:
             alive = self.alive()
             if alive:
                 self.ended = 0.0
-            elif self.asked or not (self.why or (self.way and (self.wanted or self.deadline or self.idle))):
+            elif self.asked or not (self.why or self.stays()):
                 return self.code
             self.why = self.why or self.reason(alive)
             if self.why and not alive:
@@ -160,7 +168,7 @@ class Keeper:
         pause = 5.0
         while self.way and not self.asked:
             there = self.time.now() + LATEST
-            word, words = end_instance()
+            word, words = watching.end_instance(HOME)
             say(words)
             if word == "none":
                 break

@@ -1,4 +1,7 @@
-"""What the keeper looks at: its variables, the time, and whether anything still happens. Loaded by it, never run."""
+"""What the keeper asks of the world: its variables, the time, who else is here, and an end of the machine.
+
+Loaded by it. Run, it prints the time in epoch seconds, a rehearsal's where there is one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import os
 import socket
 import subprocess
-import threading
+import sys
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -16,9 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
-BUSY = 5.0  # per cent of a GPU
-LOOKS = 10  # in a row without a sign of life, so that a clock that jumps is no idleness
-METRICS = "training_metrics.jsonl"
+ATTEMPT = 150.0  # seconds for one attempt to end the machine
 
 
 def number(name: str, default: float = 0.0) -> float:
@@ -58,51 +59,15 @@ class Time:
         return self.told + time.monotonic() - self.at
 
 
-class Quiet:
-    """Since when neither a GPU nor the run has done anything. place: a file that names the run's folder."""
-
-    def __init__(self, place: str) -> None:
-        self.place, self.busy, self.looks, self.since = place, False, 0, 0.0
-        self.seen: list[object] = []
-
-    def watch(self) -> None:
-        """nvidia-smi can hang with a broken GPU, so it is asked beside us."""
-        threading.Thread(target=self.ask, daemon=True).start()
-
-    def ask(self) -> None:
-        question = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        while True:
-            said = ""
-            with suppress(OSError, subprocess.SubprocessError):
-                said = subprocess.run(
-                    question, stdin=-3, stdout=-1, stderr=-3, text=True, timeout=20, check=False
-                ).stdout
-            values = [word for word in said.split() if word.replace(".", "", 1).isdigit()]
-            self.busy = any(float(value) >= BUSY for value in values)  # unreadable: the run's own traces decide
-            time.sleep(5)
-
-    def seconds(self, now: float) -> float:
-        """How long it has been quiet; 0 until some looks in a row have seen nothing."""
-        found = self.traces()
-        if self.busy or found != self.seen or not self.since:
-            self.seen, self.since, self.looks = found, now, 0
-        self.looks += 1
-        return now - self.since if self.looks > LOOKS else 0.0
-
-    def traces(self) -> list[object]:
-        """Sizes of the run's metrics, and of what is being saved or restored; empty before it has a folder."""
-        found: list[object] = []
-        try:
-            run = Path(self.place).read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
-        except OSError:
-            return found
-        for folder in (run, f"{run}-sft"):
-            files = [Path(folder, METRICS)]
-            files += [Path(path, name) for path, _, names in os.walk(f"{folder}/checkpoints") for name in names]
-            for one in sorted(files):
-                with suppress(OSError):
-                    found.append((one, one.stat().st_size))
-        return found
+def end_instance(home: str, *flags: str) -> tuple[str, str]:
+    """Its one word (way, none, taken, again) and what it says."""
+    command = [sys.executable, f"{home}/bin/end-instance", *flags]
+    try:
+        done = subprocess.run(command, stdin=-3, stdout=-1, text=True, errors="replace", timeout=ATTEMPT, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return "again", f"end-instance: {type(error).__name__}"
+    word, _, words = done.stdout.strip().partition(": ")
+    return (word, words) if word in ("way", "none", "taken") else ("again", words or "end-instance said nothing")
 
 
 def claim(home: str, command: list[str]) -> socket.socket | None:
@@ -126,3 +91,7 @@ def claim(home: str, command: list[str]) -> socket.socket | None:
             os.execvpe(command[0], command, {**os.environ, "stoker_kept": "/dev/null"})
         return None
     return listener
+
+
+if __name__ == "__main__":
+    print(int(Time(os.environ.get("STOKER_CLOCK", "")).now()))

@@ -16,7 +16,7 @@ from fleet.simulators.bodies.open import open_bodies
 from fleet.simulators.bodies.state import State
 from fleet.simulators.clock import VirtualClock
 from fleet.simulators.server import running
-from tests.cli.plan_command import KEYS, Answer
+from tests.cli.plan_command import KEYS, Answer, typed
 
 TOKEN = "hf_" + "Q7w8E9r1T2y3U4i5O6p7A8s9D1f2G3h4J5"  # planted, and grepped for
 # What the image's run script would print, as far as the fleet reads it.
@@ -42,18 +42,7 @@ class Stage:
         return self.state / "rehearsal" if self.urls else self.state
 
     def __call__(self, *words: str) -> Answer:
-        import tasks
-        from cli.program import Program, Tasks, help_first
-
-        made = Program(namespace=Tasks.from_module(tasks), name="stoker", binary="./inv", version="0")
-        code = 0
-        self.capsys.readouterr()
-        try:
-            made.run(help_first(["inv", *words]))
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = self.capsys.readouterr()
-        return Answer(code, out, err)
+        return typed(self.capsys, *words)
 
     def json(self, *words: str) -> Any:
         """A task that must succeed."""

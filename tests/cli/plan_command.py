@@ -24,6 +24,20 @@ class Answer:
         return json.loads(self.out)
 
 
+def typed(capsys: pytest.CaptureFixture[str], *words: str) -> Answer:
+    """`./inv WORDS` in this process."""
+    from cli.program import help_first, opened
+
+    made, code = opened(), 0
+    capsys.readouterr()
+    try:
+        made.run(help_first(["inv", *words]))
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    out, err = capsys.readouterr()
+    return Answer(code, out, err)
+
+
 class Command:
     """Runs it with a state folder of its own, in an empty folder, without keys."""
 
@@ -37,15 +51,4 @@ class Command:
             monkeypatch.delenv(name, raising=False)
 
     def __call__(self, *words: str) -> Answer:
-        import tasks
-        from cli.program import Program, Tasks, help_first
-
-        made = Program(namespace=Tasks.from_module(tasks), name="stoker", binary="./inv", version="0")
-        code = 0
-        self.capsys.readouterr()
-        try:
-            made.run(help_first(["inv", "plan", *words]))
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = self.capsys.readouterr()
-        return Answer(code, out, err)
+        return typed(self.capsys, "plan", *words)

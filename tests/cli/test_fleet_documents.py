@@ -44,10 +44,10 @@ TYPED = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_every_command_of_the_fleet_in_the_documents_is_understood(line: str):
-    import tasks
+    from cli.program import opened
 
     words = shlex.split(line)
-    known = {name for argument in getattr(tasks, words[0]).get_arguments() for name in argument.names}
+    known = {name for argument in opened().namespace[words[0]].get_arguments() for name in argument.names}
     flags = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
     assert flags <= {name.replace("_", "-") for name in known} | known
 

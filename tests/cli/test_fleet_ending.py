@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from cli import fleet_runs
-from fleet.deploy.bench import Workbench
 from fleet.ledger.opening import open_ledger
 from fleet.ledger.tags import fresh
 from fleet.providers.hyperbolic.lacks import LACKS as HYPERBOLIC
 from fleet.providers.local.client import LACKS as LOCAL
 from fleet.providers.values import Instance, State, Volume
+from images.workbench import Workbench
 from profiles.errors import OutsideFailed, WrongInput
 from tests.fleet.deploy.shelf import Stall, Tick
 

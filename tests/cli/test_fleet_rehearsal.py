@@ -10,8 +10,11 @@ import pytest
 
 from fleet.clock import open_clock
 from fleet.ledger.opening import open_ledger
+from fleet.ledger.tags import fresh
 from fleet.ledger.values import Run
+from fleet.providers.values import Instance, State
 from tests.cli.fleet_command import Stage, staged
+from tests.cli.plan_command import Answer
 
 ADDRESSES = ("STOKER_RUNPOD_URL", "STOKER_VAST_URL")
 KEYS = ("RUNPOD_API_KEY", "VAST_API_KEY")
@@ -89,3 +92,31 @@ def test_a_key_that_is_missing_is_wrong_input_whether_it_is_named_or_not(
     said = alone(stage, monkeypatch)("balance", *words)
     assert said.code == 2 and "no key" in said.err
     assert "make a key in the console's settings, API keys, and set RUNPOD_API_KEY to it" in said.err
+
+
+def waited(stage: Stage, *words: str) -> tuple[float, Answer]:
+    """Seconds of the simulators' clock, which stands still but for sleeps."""
+    before = open_clock().now()
+    said = stage(*words)
+    return (open_clock().now() - before).total_seconds(), said
+
+
+def test_reconcile_does_not_wait_where_nothing_is_in_doubt(stage: Stage):
+    stage("status")  # a provider's own pause between requests is not reconcile's
+    seconds, said = waited(stage, "reconcile")
+    assert (said.code, said.out) == (0, "the ledger and the providers agree\n"), said.err
+    assert seconds < 15 and "looking again" not in said.err
+
+
+def test_reconcile_tells_what_it_waits_for(stage: Stage):
+    with open_ledger(stage.books, open_clock()) as ledger:
+        ledger.add_run(Run("night"))
+        ledger.adopt(Instance("vast", "77", fresh(ledger.id, "night"), State.RUNNING), "night")
+    open_clock().sleep(3600)
+    row = next(one for one in stage.json("status")["runs"] if one["run"] == "night")
+    assert (row["state"], row["next"]) == ("not listed", "./inv reconcile")
+    assert "  next     ./inv reconcile                night\n" in stage("status").out
+    seconds, said = waited(stage, "reconcile")
+    assert said.code == 0 and "ghost" in said.out, said.err
+    assert "note: looking again in 15 s: vast: 77 is not listed; clean list 1 of 5" in said.err
+    assert seconds >= 60 and "77 is not proven gone yet" in said.err

@@ -70,12 +70,47 @@ def test_a_preempted_run_comes_back_once_and_the_ledger_tells_the_story(
     assert "on 2 machines" in text and "lost" in text
 
 
-def test_nobody_rents_without_a_yes(stage: Stage, small: tuple[str, ...]):
+def test_nobody_rents_without_a_yes(stage: Stage, small: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):
+    from fleet.deploy import skew
+    from profiles.errors import Refused
+
     first = stage.json("deploy", *small, "--provider", "vast")
+    limits = stage.json("report", "small")["limits"]
     stage.sim("vast", "preempt", id=first["id"], force=True)
-    said = stage("resume", "small", "--from-start")
+    said = stage("resume", "small", "--from-start", "--budget", "777", "--spot-then-on-demand")
     assert said.code == 4 and "nobody is here to say yes" in said.err
     assert living(stage, "vast") == []
+    told = stage.json("report", "small")
+    assert (told["limits"], told["policy"]) == (limits, "any")  # what was typed counts from the yes on
+    assert stage("resume", "small", "--from-start", "--budget", "none").code == 2
+
+    def off(provider: str, *more: object) -> None:
+        raise Refused(f"this machine's clock is 2 h behind {provider}'s")
+
+    monkeypatch.setattr(skew, "refuse", off)
+    said = stage("resume", "small", "--from-start", "--yes")
+    assert said.code == 4 and "2 h behind" in said.err and living(stage, "vast") == []
+
+
+def test_a_stopped_machine_is_started_again_by_the_word_for_it(stage: Stage, small: tuple[str, ...]):
+    first = stage.json("deploy", *small, "--provider", "runpod")
+    assert stage("stop", "small", "--yes").code == 0
+    said = stage("resume", "small", "--yes")
+    assert said.code == 4 and "all there is of it" in said.err and "--same starts that machine again" in said.err
+    said = stage("resume", "small", "--yes", "--same")
+    assert said.code == 0 and "is started again on runpod" in said.out, said.err
+    assert living(stage, "runpod") == [first["id"]] and len(stage.truth("runpod")) == 1
+    assert "started" in [row["kind"] for row in stage.json("report", "small")["story"]]
+
+
+def test_a_key_that_is_missing_where_the_run_is_is_the_user_s_to_set(
+    stage: Stage, small: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    first = stage.json("deploy", *small, "--provider", "vast")
+    monkeypatch.delenv("VAST_API_KEY")
+    said = stage("resume", "small", "--yes")
+    assert said.code == 2 and "vast: no key" in said.err and "VAST_API_KEY" in said.err
+    assert living(stage, "vast") == [first["id"]]
 
 
 @pytest.mark.slow

@@ -33,7 +33,9 @@ def test_commands_are_named_as_they_are_typed(room: str):
 
 def test_flags_that_are_named_are_flags_of_the_program():
     tasks = {
-        word for path in [ROOT / "tasks.py", *ROOT.glob("cli/*.py")] for word in re.findall(r"\w+", path.read_text())
+        word
+        for path in (*ROOT.glob("tasks/*.py"), *ROOT.glob("cli/*.py"))
+        for word in re.findall(r"\w+", path.read_text())
     }
     named = {
         (path.name, flag)

@@ -16,8 +16,8 @@ from trainer.metrics import log
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "templates" / "run"
 PROGRAMS = ("setup", "run", "resume", "train", "healthcheck", "smoke", "env-report", "keep-log")
-SOURCED = ("settings", "variables", "children", "steps")
-PYTHON = ("facts", "torchrun", "keeper", "watching", "end-instance")
+SOURCED = ("settings", "variables", "children", "steps", "sending")
+PYTHON = ("facts", "torchrun", "keeper", "watching", "traces", "end-instance")
 SECONDS = 180.0  # a bound for what waits, not a measure
 TRAINER = {
     "model": {"layers": 1, "heads": 2, "width": 32, "context": 32},

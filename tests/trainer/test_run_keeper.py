@@ -13,13 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.baked import SECONDS, Image, alive, until
+from tests.trainer.kept_machine import KEY, MINUTE, POD, RUNPOD, SLEEPS, VAST, Machine, kept
 from tests.trainer.machine_end import START, Provider, serving
-
-KEY = "rpa_HUSHHUSHHUSHHUSHHUSH"
-RUNPOD = {"RUNPOD_POD_ID": "7h9k2m4n6p", "RUNPOD_API_KEY": KEY}
-VAST = {"CONTAINER_ID": "20118481", "CONTAINER_API_KEY": KEY}
-POD = "/v2/pods/7h9k2m4n6p"
-MINUTE = 60.0
 
 
 @pytest.fixture
@@ -28,60 +23,10 @@ def provider() -> Iterator[Provider]:
         yield found
 
 
-class Machine:
-    """A container with a keeper as its first process, and what its provider sees of it."""
-
-    def __init__(self, image: Image, provider: Provider, folder: Path) -> None:
-        self.image, self.provider, self.said = image, provider, folder / "said"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *command: str, dies: bool = True, **variables: str) -> subprocess.Popen[bytes]:
-        """keeper COMMAND; the provider kills all of it once it was told to, as it does."""
-        own = {
-            "STOKER_PROVIDER_URL": self.provider.url,
-            "STOKER_CLOCK": f"{self.provider.url}/",
-            "STOKER_TAG": self.tag,
-        }
-        with self.said.open("wb") as said:
-            self.process = subprocess.Popen(
-                [str(self.image.bin / "keeper"), *command],
-                env={**self.image.environment, **own, **variables},
-                cwd=self.image.volume,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-        self.provider.machine = self.process.pid if dies else 0
-        return self.process
-
-    @property
-    def tag(self) -> str:
-        return f"stk-test-{os.getpid()}-{id(self)}"
-
-    def words(self) -> str:
-        return self.said.read_text()
-
-    def gone(self) -> int:
-        assert self.process is not None
-        return self.process.wait(SECONDS)
-
-    def pass_time(self, seconds: float) -> None:
-        self.provider.now += seconds
-
-
 @pytest.fixture
 def machine(tmp_path, environment, provider) -> Iterator[Machine]:
-    found = Machine(Image(tmp_path / "image", environment), provider, tmp_path)
-    yield found
-    if found.process is not None:
-        try:
-            os.killpg(found.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        found.process.wait()
-
-
-SLEEPS = ("sh", "-c", "trap 'echo saved >saved; exit 75' TERM; touch began; while :; do sleep 0.05; done")
+    with kept(tmp_path, environment, provider) as found:
+        yield found
 
 
 class TestTheEndOfTheRun:
@@ -442,7 +387,9 @@ class TestInTheImage:
         self.start(machine, script, STOKER_END_INSTANCE="1", **quick, **RUNPOD)
         machine.gone()
         assert (image.volume / "synced").exists(), machine.words()
-        assert (image.volume / "where").read_text() == f"{image.run_folder}\n", "where the keeper sees signs of life"
+        assert (image.volume / "where").read_text() == f"{image.run_folder}\nfile:///nonexistent/store\n", (
+            "where the keeper sees signs of life, and what is to be sent where"
+        )
         assert provider.told() == [f"DELETE {POD}"]
 
     def test_a_machine_that_cannot_run_the_image_does_not_bill_on(self, machine, provider):

@@ -6,14 +6,18 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.checkpoint import folder, manifest, publish, verify
 from trainer.checkpoint.space import taken
 from trainer.commands import checkpoint_place as places
 from trainer.commands.checkpoint_store import looked_at
 from trainer.metrics import log
+from trainer.run import ended
 from trainer.run.folder import is_owned
+
+if TYPE_CHECKING:
+    from trainer.stores.store import Store
 
 Row = dict[str, Any]
 WHOLE = "whole"
@@ -38,6 +42,7 @@ def here(run: Path) -> list[Row]:
     for row in rows:
         row["pointers"] = [pointer for pointer in folder.POINTERS if pointed.get(pointer) == row["checkpoint"]]
         row["at_remote"] = row["checkpoint"] in remote
+    _ends(rows, ended.of_run(run))
     return [*_under_way(root, is_owned(run)), *rows]
 
 
@@ -60,6 +65,8 @@ def at_store(url: str) -> list[Row]:
             row["pointers"] = [name for name, step in marks if step == found.step and found.complete]
             row["at_remote"] = found.complete
             rows.append(row)
+        if rows:
+            _ends(rows, _end_at(store))
     return rows
 
 
@@ -99,6 +106,7 @@ def _facts(name: str, path: str, content: Mapping[str, Any] | None, losses: Mapp
         "of": planned(known),
         "tokens": known.get("tokens"),
         "bytes": None,
+        "end": None,
         "val_loss": losses.get(step) if step is not None else None,
         "engine": engine(known),
         "state": None,
@@ -107,6 +115,33 @@ def _facts(name: str, path: str, content: Mapping[str, Any] | None, losses: Mapp
         "at_remote": None,
         "age_seconds": None,
     }
+
+
+def _ends(rows: Iterable[Row], end: tuple[int, str] | None) -> None:
+    """Marks the checkpoint at which the training ended with why it did."""
+    for row in rows:
+        if end is not None and row["step"] == end[0]:
+            row["end"] = end[1]
+
+
+def _end_at(store: Store) -> tuple[int, str] | None:
+    """What a store's run/end.json says. Raises StoreError, unless there is none."""
+    from trainer.stores.store import Missing
+    from trainer.sync import runfiles
+    from trainer.sync.patience import Patience, patiently
+
+    def fetched() -> bytes:
+        data = b""
+        for piece in store.read(runfiles.PREFIX + ended.FILE):
+            data += piece
+            if len(data) > ended.LIMIT:
+                break
+        return data
+
+    try:
+        return ended.read(patiently(f"reading {ended.FILE} at {store.url}", fetched, Patience(), places.say))
+    except Missing:
+        return None
 
 
 def _under_way(root: Path, owned: bool) -> list[Row]:

@@ -5,6 +5,7 @@ RUN/precision.json   what the precision policy answered, and why
 RUN/training.log, RUN/*_metrics.jsonl    see metrics/; a resumed run repeats the steps it lost
 RUN/tokenizer/       the tokenizer of its data, for sampling and export
 RUN/checkpoints/     see checkpoint.py
+RUN/end.json         at which step it ended, and why: see ended.py
 RUN/trainer.lock     locked (flock) while a trainer lives; holds its process id
 """
 

@@ -24,7 +24,7 @@ from trainer.metrics.performance import Meter
 from trainer.optim import fit
 from trainer.optim.schedule import scale
 from trainer.parallel.world import World, join
-from trainer.run import announce, ends, micro, save, validation
+from trainer.run import announce, ended, ends, micro, save, validation
 from trainer.run.corpus import Corpus
 from trainer.run.folder import owned
 from trainer.run.guards import APPLY, ROLLBACK, SKIP, STOP, Verdict, judge
@@ -115,12 +115,22 @@ class Loop:
         if self.saved != progress.step:
             self._save()
         save.finish(job)
-        job.journal.add("stop", step=progress.step, reason=end.reason)
+        self._tell_end(end)
         later = (
             "; the same command resumes" if end.exit_code else f", {progress.tokens} tokens, run folder {job.folder}"
         )
         job.journal.say(f"{'stopped by ' if end.reason != 'done' else ''}{end.reason} at step {progress.step}{later}")
         return end.exit_code
+
+    def _tell_end(self, end: ends.End) -> None:
+        """To the metrics, and to whoever finds the checkpoints at the store."""
+        job, step = self.job, self.job.state.progress.step
+        if job.world.first:
+            try:
+                ended.keep(job.folder, step, end)
+            except OSError as error:  # the checkpoint is there, which is what counts
+                job.journal.warn(f"cannot write {job.folder / ended.FILE}: {error.strerror}")
+        job.journal.add("stop", step=step, reason=end.reason)
 
     def _end(self) -> ends.End | None:
         job, progress = self.job, self.job.state.progress

@@ -1,4 +1,4 @@
-"""The files of a run besides its checkpoints: settings, tokenizer, metrics. They lie below run/ at the store."""
+"""The files of a run besides its checkpoints: settings, tokenizer, metrics, end. They lie below run/ at the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.stores.store import Item
 
 PREFIX = "run/"
-SETTINGS = ("config.json", "precision.json", "sft.json")
+SETTINGS = ("config.json", "precision.json", "sft.json", "end.json")
 WORDS = "training.log"
 LINES = "*.jsonl"
 TOKENIZER = "tokenizer"

@@ -46,7 +46,8 @@ def masked(body: Mapping[str, Any], container: Container) -> dict[str, Any]:
 
 def mounts(wanted: Container) -> list[dict[str, str]]:
     """The volume of the run, which outlives its containers, and the folder of a file:// remote at its own path."""
-    found = [{"Type": "volume", "Source": volume(wanted), "Target": wanted.mount}]
+    source = volume(wanted)
+    found = [{"Type": "bind" if source.startswith("/") else "volume", "Source": source, "Target": wanted.mount}]
     remote = wanted.env.get("STOKER_REMOTE", "")
     if remote.startswith("file:///"):
         folder = str(Path(remote.removeprefix("file://")).parent)
@@ -55,7 +56,7 @@ def mounts(wanted: Container) -> list[dict[str, str]]:
 
 
 def volume(wanted: Container) -> str:
-    """The name of the volume: the one that was asked for, else the run's own."""
+    """The volume: the name or the folder (absolute) that was asked for, else the run's own."""
     return wanted.volume or f"stoker-{run_of(wanted)}"
 
 

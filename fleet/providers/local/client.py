@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -151,6 +152,18 @@ class Local:
     def volumes(self) -> list[Volume]:
         engine = self.containers()
         return self._processes.volumes() + (engine.volumes() if engine else [])
+
+    def named_volume(self, text: str) -> Volume | None:
+        """A folder of this machine, by its absolute path, or any volume of its engine; None for what is neither.
+        gb: of a folder, what is free there now."""
+        folder = Path(text)
+        if not folder.is_absolute():
+            engine = self.containers()
+            return engine.volume(text) if engine else None
+        if not folder.is_dir():
+            return None
+        free = shutil.disk_usage(folder).free
+        return Volume(self.name, str(folder), str(folder), int(free / 1e9), usd_month=Decimal(0))
 
     def registries(self) -> list[Credential]:
         return []

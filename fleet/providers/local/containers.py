@@ -164,6 +164,13 @@ class Containers:
         names = sorted(str(row["Name"]) for row in rows if str(row["Name"]).startswith("stoker-"))
         return [Volume(PROVIDER, name, name, 0, usd_month=Decimal(0)) for name in names]
 
+    def volume(self, name: str) -> Volume | None:
+        """Any volume of this name, whoever made it."""
+        with failing():
+            rows = self.engine.api.volumes(filters={"name": name})["Volumes"] or []
+        there = any(row["Name"] == name for row in rows)  # the engine looks for parts of names
+        return Volume(PROVIDER, name, name, 0, usd_month=Decimal(0)) if there else None
+
 
 class failing:
     """Turns what the `docker` package raises into ProviderFailed."""

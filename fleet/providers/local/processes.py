@@ -131,7 +131,7 @@ class Processes:
             "STOKER_STATE_DIR": str(folder.path / "state"),
             "STOKER_PROFILE_D": "/nonexistent",
             "STOKER_INIT_ENVIRON": "/nonexistent",
-            "STOKER_RUN_DIR": str(volume / "runs" / told.get("MODEL_TAG", kept["volume"])),
+            "STOKER_RUN_DIR": str(volume / "runs" / told.get("MODEL_TAG", volume.name)),
             **told,
             "STOKER_TAG": str(kept["tag"]),
             "STOKER_PROVIDER": PROVIDER,

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,9 +14,10 @@ from fleet.clock import Clock
 from fleet.offers import runpod as catalogue
 from fleet.offers.offer import Found, Question
 from fleet.offers.runpod import PROVIDER
+from fleet.providers.bills import Billed
 from fleet.providers.masked import hidden
 from fleet.providers.outcomes import Because, NotCreated
-from fleet.providers.runpod import bodies, graphql, logs, read, registries, secrets, shown, storage, templates
+from fleet.providers.runpod import billing, bodies, graphql, logs, read, registries, secrets, shown, storage, templates
 from fleet.providers.runpod.created import before, new_id
 from fleet.providers.runpod.pace import Pace
 from fleet.providers.runpod.pages import listed
@@ -165,6 +167,10 @@ class RunPod:
     def balance(self) -> Balance:
         """What is left; usd None when it is not told. Raises KeyRefused for a key that is good for nothing."""
         return graphql.balance(self.line)
+
+    def billed(self, id: str, since: datetime, until: datetime) -> Billed | None:
+        """What RunPod's bill says of a pod (fleet/providers/bills.py)."""
+        return billing.billed(self.line, id, since, until)
 
     def volumes(self) -> list[Volume]:
         """Network volumes."""

@@ -32,4 +32,5 @@ def volume(row: dict[str, Any]) -> Volume:
         size,
         fields.text(row, "dataCenter"),
         usd_month=price if standard and size else None,
+        tier="secure",  # (1.12)
     )

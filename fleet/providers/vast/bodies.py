@@ -102,8 +102,8 @@ def mapped(port: str) -> str:
 
 
 def disk_gb(container: Container) -> int:
-    """All of it on the container's own disk: there is no volume that outlives its machine (2.10)."""
-    return max(LEAST_DISK, container.disk_gb + container.volume_gb)
+    """All of it on the container's own disk, but for what is on a volume that exists already (2.10)."""
+    return max(LEAST_DISK, container.disk_gb + (0 if container.volume else container.volume_gb))
 
 
 def cuda(version: str) -> float:

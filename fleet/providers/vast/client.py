@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fleet.clock import Clock
 from fleet.offers import vast as search
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Found, Question
+from fleet.providers.bills import Billed
 from fleet.providers.masked import hidden
 from fleet.providers.outcomes import Because, NotCreated, Unable
 from fleet.providers.stored_secrets import STAY
@@ -27,7 +28,18 @@ from fleet.providers.values import (
     Template,
     Volume,
 )
-from fleet.providers.vast import account, bids, bodies, ending, listing, logs, refusals, secret_store, template_store
+from fleet.providers.vast import (
+    account,
+    bids,
+    billing,
+    bodies,
+    ending,
+    listing,
+    logs,
+    refusals,
+    secret_store,
+    template_store,
+)
 from fleet.providers.vast.answers import PROVIDER, agreed, gone, numbered
 from fleet.providers.vast.pace import Pace
 from fleet.providers.vast.rows import instance_of, ordered
@@ -43,7 +55,6 @@ LACKS = MappingProxyType(
     {
         "registries": "Vast keeps no registry logins: one goes with each create (providers.md 2.10)",
         "ensure_registry": "give the login with the run: it goes with each create",
-        "volume": "a volume belongs to one machine: checkpoints go to the remote store instead",
         "forget": STAY,
     }
 )
@@ -184,6 +195,11 @@ class Vast:
         """What is left to spend."""
         with self._line() as line:
             return account.balance(line)
+
+    def billed(self, id: str, since: datetime, until: datetime) -> Billed | None:
+        """What Vast's charges say of an instance (fleet/providers/bills.py)."""
+        with self._line() as line:
+            return billing.billed(line, numbered(id, "instance"), since, until)
 
     def volumes(self) -> list[Volume]:
         """Storage that bills by itself."""

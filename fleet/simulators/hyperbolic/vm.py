@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from fleet.simulators.bodies.body import GRACE, BodyFailed, Line
 from fleet.simulators.hyperbolic.farm import plant
 
 PATIENCE = 20.0  # real seconds for the server to listen
+LISTENS, TAKEN = "Server listening on", "Cannot bind"  # sshd: the port is its own, or a neighbour's
 MARK = "STOKER_SIMULATED_MACHINE"  # in the environment of everything that runs in it
 # The first process of the machine. Standard input is the simulator's hand: when it lets go, dead or alive, all ends.
 INIT = """\
@@ -58,6 +60,7 @@ class Vm:
     def __init__(self, built: Built, sshd: str, place: Path) -> None:
         """place: an empty folder for it, which its end removes."""
         self._built, self._sshd, self._place = built, sshd, place
+        self._mark = mark_of(built.id, place)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -110,7 +113,7 @@ class Vm:
                     process.wait()
             if folder is not None:
                 drop_containers(folder)
-                sweep(self._built.id)
+                sweep(self._mark)
                 shutil.rmtree(folder, ignore_errors=True)
             self._folder, self._port = None, 0
 
@@ -119,7 +122,14 @@ class Vm:
         folder.chmod(0o755)
         path = plant(folder, self._built.missing)
         (folder / "disk").mkdir()
-        facts = {**self._built.facts, "id": self._built.id, "path": str(path)}
+        (folder / "home").mkdir()
+        facts = {
+            **self._built.facts,
+            "id": self._built.id,
+            "mark": self._mark,
+            "path": str(path),
+            "owner": str(Path.home()),
+        }
         (folder / "machine.json").write_text(json.dumps({**facts, "environment": dict(self._built.environment)}))
         (folder / "authorized_keys").write_text(self._built.keys)
         key = folder / "host_key"
@@ -131,7 +141,7 @@ class Vm:
         """The server on a free port; another one when somebody was faster."""
         for _ in range(5):
             port = free_port()
-            (folder / "sshd_config").write_text(config(folder, port, self._built.id))
+            (folder / "sshd_config").write_text(config(folder, port, self._mark))
             way = "apart" if self._apart else "here"
             inner = ["/bin/sh", str(folder / "init.sh"), way, str(folder), self._sshd]
             self._process = subprocess.Popen(
@@ -140,14 +150,14 @@ class Vm:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env={"PATH": os.environ.get("PATH", os.defpath), MARK: self._built.id},
+                env={"PATH": os.environ.get("PATH", os.defpath), MARK: self._mark},
             )
-            if answers(port, self._process):
+            log = folder / "sshd.log"
+            if answers(port, self._process, log):
                 self._port = port
                 return
             self._process.kill()
             self._process.wait()
-        log = folder / "sshd.log"
         raise BodyFailed(f"sshd does not answer: {log.read_text()[-300:] if log.exists() else 'no log'}")
 
 
@@ -163,9 +173,19 @@ def apart() -> bool:
     return subprocess.run(tried, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
-def config(folder: Path, port: int, id: str) -> str:
-    """Keys only, this process's user only; every log-in has the machine's PATH, and this process's engine."""
-    session = {"PATH": f"{folder}/bin", MARK: id}
+def mark_of(id: str, place: Path) -> str:
+    """What everything of a machine is known by. Its number alone would not do: every simulator counts from the same
+    one, and the machines of those that run beside it are not ours to end."""
+    return f"{id}@{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:16]}"
+
+
+def config(folder: Path, port: int, mark: str) -> str:
+    """Keys only, this process's user only; every log-in has the machine's PATH, and this process's engine.
+
+    And the machine's home: the files that a shell reads in the user's own would run here, with its programs, and leave
+    what they hold locked when the machine is lost.
+    """
+    session = {"PATH": f"{folder}/bin", "HOME": f"{folder}/home", MARK: mark}
     session |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
     settings = {
         **{"ListenAddress": f"127.0.0.1:{port}", "HostKey": folder / "host_key", "PidFile": "none", "UsePAM": "no"},
@@ -187,13 +207,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    """Whether an SSH server greets there before `PATIENCE` is over or the process is."""
+def answers(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether our SSH server greets there before `PATIENCE` is over or the process is."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
+        said = log.read_text() if log.exists() else ""
+        if TAKEN in said:
+            return False
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as line:
             line.settimeout(5)
-            if line.recv(4) == b"SSH-":
+            if LISTENS in said and line.recv(4) == b"SSH-":
                 return True
         time.sleep(0.02)
     return False
@@ -202,11 +225,11 @@ def answers(port: int, process: subprocess.Popen[bytes]) -> bool:
 def drop_containers(folder: Path) -> None:
     """The containers that this machine had on the real engine."""
     facts = json.loads((folder / "machine.json").read_text()) if (folder / "machine.json").exists() else {}
-    program, id = facts.get("docker"), facts.get("id")
-    if not program or not id:
+    program, mark = facts.get("docker"), facts.get("mark")
+    if not program or not mark:
         return
     with suppress(OSError, subprocess.SubprocessError):
-        asked = [program, "ps", "--all", "--quiet", "--filter", f"label=stoker.simulator.vm={id}"]
+        asked = [program, "ps", "--all", "--quiet", "--filter", f"label=stoker.simulator.vm={mark}"]
         found = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         if names := found.stdout.split():
             subprocess.run(
@@ -214,9 +237,9 @@ def drop_containers(folder: Path) -> None:
             )
 
 
-def sweep(id: str) -> None:
+def sweep(mark: str) -> None:
     """Whatever still runs with the machine's mark in its environment: where there is no process space to go with it."""
-    wanted = f"{MARK}={id}".encode()
+    wanted = f"{MARK}={mark}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):

@@ -28,9 +28,8 @@ def open_account(site: Site, house: House) -> None:
         owner = owner_of(request)
         own = [row["key"] for row in house.ssh_keys if row["user_id"] == owner]
         found: dict[str, Any] = {
-            **{"id": owner, "key_id": 7, "email": "you@example.com", "username": "you", "sid": None},
+            **{"id": owner, "key_id": 7, "email": "you@example.com"},
             **{"credit": prices.shown(house.world.credit), "balance": 0, "ssh_key": "\n".join(own)},
-            **{"has_billing": True, "can_pay": True},
         }
         faults = house.world.faults
         if faults.take("balance.zero") is not None:

@@ -11,7 +11,7 @@ from fleet.simulators.vast.house import House
 from fleet.simulators.vast.listing import read
 from fleet.simulators.vast.refusals import Refused, invalid, quota_used_up, refused
 from fleet.simulators.vast.stock import gpu_names
-from fleet.simulators.vast.templates import SECRET, Template
+from fleet.simulators.vast.templates import Template
 from fleet.simulators.wire import Reply, Request
 
 DAY = 86_400
@@ -27,7 +27,7 @@ def open_catalogue(site: Site, house: House) -> None:
         found = search.offers(house.asks.values(), wanted, house.now, house.free)
         if house.world.faults.take("offers_object") is not None:
             return Reply(200, {"offers": found[0] if found else {}})  # as the spec's example has it
-        return Reply(200, {"success": True, "offers": found})
+        return Reply(200, {"offers": found})
 
     @both(site, "POST", "/api/v0/bundles")
     def bundles(request: Request) -> Reply:
@@ -64,7 +64,9 @@ def open_templates(site: Site, house: House) -> None:
         words = (
             "Template Created Successfully! New Template ID" if new else "Existing template found (wording invented)"
         )
-        return Reply(200, {"success": True, "msg": f"{words}: {row['id']}", "template": shown(row)})
+        return Reply(
+            200, {"success": True, "msg": f"{words}: {row['id']}", "template": told(row, "id", "hash_id", "name")}
+        )
 
     def edit(request: Request, whole: bool) -> Reply:
         given = body_of(request)
@@ -72,7 +74,7 @@ def open_templates(site: Site, house: House) -> None:
         if row is None or (whole and row["hash_id"] != given["hash_id"]):
             raise missing()
         changed = {name: value for name, value in given.items() if name not in ("id", "hash_id")}
-        return Reply(200, {"success": True, "template": shown(kept.edit(row, changed, whole))})
+        return Reply(200, {"success": True, "template": told(kept.edit(row, changed, whole), "id", "hash_id")})
 
     @both(site, "PUT", "/api/v0/template")
     def edit_part(request: Request) -> Reply:
@@ -93,9 +95,9 @@ def open_templates(site: Site, house: House) -> None:
         return Reply(200, {"success": True})
 
 
-def shown(row: Template) -> dict[str, Any]:
-    """A template in an answer: never its login."""
-    return {name: value for name, value in row.items() if name not in SECRET}
+def told(row: Template, *names: str) -> dict[str, Any]:
+    """What an answer to a change tells of a template (providers.md 2.3): never its login."""
+    return {name: row[name] for name in names}
 
 
 def missing() -> Refused:

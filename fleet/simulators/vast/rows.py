@@ -18,11 +18,11 @@ STORED = (
     *("is_bid", "start_date", "end_date", "driver_version", "cuda_max_good", "gpu_ram", "gpu_arch", "static_ip"),
 )
 FROM_OFFER = (
-    *("machine_id", "host_id", "bundle_id", "gpu_name", "gpu_arch", "num_gpus", "gpu_ram", "gpu_frac", "gpu_lanes"),
-    *("gpu_mem_bw", "bw_nvlink", "compute_cap", "cuda_max_good", "driver_version", "cpu_arch", "cpu_name", "cpu_cores"),
+    *("machine_id", "host_id", "gpu_name", "gpu_arch", "num_gpus", "gpu_ram", "gpu_frac", "gpu_lanes"),
+    *("gpu_mem_bw", "bw_nvlink", "cuda_max_good", "driver_version", "cpu_arch", "cpu_name", "cpu_cores"),
     *("cpu_cores_effective", "cpu_ram", "disk_name", "disk_bw", "mobo_name", "pci_gen", "pcie_bw", "inet_up"),
-    *("inet_down", "inet_up_cost", "inet_down_cost", "reliability2", "verification", "geolocation", "static_ip"),
-    *("direct_port_count", "hosting_type", "total_flops", "dlperf", "score", "external", "webpage", "os_version"),
+    *("inet_down", "reliability2", "verification", "geolocation", "static_ip"),
+    *("direct_port_count", "total_flops", "dlperf", "score", "external", "webpage", "os_version"),
 )
 UNKNOWN = "hibernating (invented)"
 
@@ -84,7 +84,7 @@ def connection(contract: Contract) -> dict[str, Any]:
     number = contract.id % 9 + 1
     direct = (contract.ports or {}).get("22/tcp")
     return {
-        "public_ipaddr": f" {contract.address}\n" if contract.address else None,
+        **({"public_ipaddr": f" {contract.address}\n"} if contract.address else {}),
         "local_ipaddrs": "10.0.0.5 \n",
         "ssh_host": "127.0.0.1" if real else f"ssh{number}.vast.ai",
         "ssh_port": int(direct[0]["HostPort"]) if real and direct else 10_000 + contract.id % 10_000,

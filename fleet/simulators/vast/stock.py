@@ -135,7 +135,7 @@ def machine_row(drawn: random.Random, kind: Kind, machine: int, now: float, trus
         "start_date": now - 86_400.0 * 30,
         "end_date": now + 86_400.0 * days,
         "hosting_type": 1 if trusted else drawn.choice([0, 1]),
-        "external": None,
+        "external": False,
         "vms_enabled": False,
         "webpage": None,
         "credit_discount_max": 0.1,

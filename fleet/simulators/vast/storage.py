@@ -19,11 +19,11 @@ from fleet.simulators.vast.stock import Ask
 from fleet.simulators.wire import Reply, Request
 
 LIMIT, SIZE = 64, 15
-FROM_OFFER = (
-    *("machine_id", "host_id", "cpu_arch", "cpu_name", "cuda_max_good", "disk_bw", "disk_name", "driver_version"),
-    *("geolocation", "gpu_arch", "inet_up", "inet_down", "mobo_name", "os_version", "reliability2", "static_ip"),
-    *("verification", "hosting_type", "external", "start_date", "end_date"),
+OF_BOTH = (
+    *("machine_id", "host_id", "cpu_arch", "cpu_name", "cuda_max_good", "disk_name", "driver_version", "inet_up"),
+    *("inet_down", "mobo_name", "reliability2", "static_ip", "verification", "start_date", "geolocation"),
 )
+OF_AN_OFFER, OF_A_VOLUME = ("disk_bw", "gpu_arch", "external", "end_date"), ("os_version",)
 
 
 def open_storage(site: Site, house: House) -> None:
@@ -42,7 +42,7 @@ def open_storage(site: Site, house: House) -> None:
     @both(site, "GET", "/api/v0/volumes")
     def listed(request: Request) -> Reply:
         own = [row(house, each) for each in house.volumes.values() if each.owner == owner_of(request)]
-        return Reply(200, {"success": True, "volumes": own})
+        return Reply(200, {"volumes": own})
 
     @both(site, "PUT", "/api/v0/volumes")
     def create(request: Request) -> Reply:
@@ -80,13 +80,13 @@ def offered(house: House) -> dict[int, Ask]:
 def offer(house: House, ask: Ask, disk: Decimal) -> dict[str, Any]:
     whole = prices.disk_hour(ask.storage, disk)
     return {
-        **{name: ask.row.get(name) for name in FROM_OFFER},
+        **{name: ask.row.get(name) for name in (*OF_BOTH, *OF_AN_OFFER)},
         "id": ask.row["avail_vol_ask_id"],
         "ask_contract_id": ask.row["avail_vol_ask_id"],
         "bundle_id": ask.row["bundle_id"],
         "disk_space": ask.row["avail_vol_size"],
         "duration": max(0.0, ask.row["end_date"] - house.now),
-        "driver_vers": ask.row["driver_vers"],
+        "driver_vers": str(ask.row["driver_vers"]),
         "reliability": ask.row["reliability"],
         "storage_cost": float(ask.storage),
         "storage_total_cost": prices.shown(whole),
@@ -108,7 +108,7 @@ def make(house: House, owner: int, ask: Ask, size: float, name: str = "") -> Vol
 
 def row(house: House, volume: Volume) -> dict[str, Any]:
     return {
-        **{name: volume.ask.row.get(name) for name in FROM_OFFER},
+        **{name: volume.ask.row.get(name) for name in (*OF_BOTH, *OF_A_VOLUME)},
         "id": volume.id,
         "label": volume.name,
         "status": "created",

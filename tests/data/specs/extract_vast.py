@@ -20,15 +20,26 @@ CORRECTIONS = HERE / "vast_corrections.yaml"
 PATHS = (
     "/api/v0/asks/{id}",
     "/api/v0/bundles",
+    "/api/v0/charges",
     "/api/v0/instances/{id}",
+    "/api/v0/instances/{id}/ssh",
+    "/api/v0/instances/{id}/ssh/{ssh_key_id}",
+    "/api/v0/instances/balance/{id}",
     "/api/v0/instances/bid_price/{id}",
+    "/api/v0/instances/command/{id}",
+    "/api/v0/instances/prepay/{id}",
+    "/api/v0/instances/reboot/{id}",
+    "/api/v0/instances/recycle/{id}",
     "/api/v0/instances/request_logs/{id}",
     "/api/v0/secrets",
     "/api/v0/ssh",
+    "/api/v0/ssh/{id}",
     "/api/v0/template",
     "/api/v0/users/current",
     "/api/v0/volumes",
+    "/api/v0/volumes/search",
     "/api/v1/instances",
+    "/api/v1/invoices",
 )
 SOURCE = "vast-ai/docs: api-reference/openapi.yaml, changed 2026-07-22 (commit e758d350)"
 
@@ -41,6 +52,12 @@ def correct(document: dict[str, Any], correction: dict[str, Any]) -> None:
         place = place[part]
     if "remove" in correction:
         place[last].remove(correction["remove"])
+    elif "nullable" in correction:
+        place[last] = {"anyOf": [place[last], {"type": "null"}]}
+    elif "add" in correction:
+        if known := set(place[last]) & set(correction["add"]):
+            raise KeyError(f"{correction['at']}: {', '.join(sorted(known))} is there")
+        place[last] |= correction["add"]
     else:
         place[last] = correction["set"]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from fleet.deploy.candidates import Priced
 from fleet.deploy.image import Chosen
 from fleet.offers.offer import ON_DEMAND, Found, Offer, Question
 from fleet.providers.outcomes import Because, NotCreated, Unable
@@ -38,6 +39,11 @@ def an_offer(**changed: Any) -> Offer:
         reliability=0.99, hours=2000.0, machine="88888",
     )  # fmt: skip
     return replace(plain, **changed)
+
+
+def priced(offer: Offer, usd: str = "16", **more: Any) -> Priced:
+    """An offer at so many USD per hour, with 50 GB of disk."""
+    return Priced(offer, Decimal(usd), 50, **more)
 
 
 class Tick:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ from fleet.deploy.names import run_name
 from fleet.deploy.status import status
 from fleet.deploy.waiting import ready, until_it_trains
 from fleet.ledger.ledger import Ledger
-from fleet.ledger.opening import open_ledger
 from fleet.ledger.tags import fresh
 from fleet.ledger.values import Limits, Run
 from fleet.providers.values import Instance, Ssh, State, Volume
@@ -25,17 +23,6 @@ from profiles.errors import OutsideFailed, Refused, WrongInput
 from tests.fleet.deploy.shelf import Stall, Tick, an_offer
 
 STEP = '{"event": "step", "step": 7, "loss": 2.5, "tokens_per_s": 1000, "time": 1790000000}'
-
-
-@pytest.fixture
-def clock() -> Tick:
-    return Tick()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, clock: Tick) -> Iterator[Ledger]:
-    with open_ledger(tmp_path, clock) as opened:
-        yield opened
 
 
 def rented(ledger: Ledger, provider: Stall, run: str = "night") -> Instance:

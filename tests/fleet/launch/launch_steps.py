@@ -108,7 +108,7 @@ class Scene:
         )
 
     def reconcile(self, adopt: Sequence[str] = (), dry_run: bool = False) -> list[Row]:
-        return reconcile(self.ledger, self.providers, self.clock, adopt, dry_run, self.patience)
+        return reconcile(self.ledger, self.providers, self.clock, adopt, dry_run, self.patience, self.said.append)
 
     def kinds(self, rows: Sequence[Row]) -> list[str]:
         return [row.kind for row in rows]

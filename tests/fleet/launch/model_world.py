@@ -60,12 +60,14 @@ class VirtualClock:
 
     time: datetime = BEGIN
     shift: timedelta = timedelta(0)
+    asleep: float = 0.0  # seconds in all
 
     def now(self) -> datetime:
         self.time += timedelta(milliseconds=1)  # nothing takes no time
         return self.time + self.shift
 
     def sleep(self, seconds: float) -> None:
+        self.asleep += max(0.0, seconds)
         self.time += timedelta(seconds=max(0.0, seconds))
 
 

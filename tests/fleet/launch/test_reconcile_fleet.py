@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -11,10 +12,12 @@ import pytest
 
 from fleet.launch.end import end
 from fleet.launch.outcomes import StillThere
+from fleet.launch.rows import Row
 from fleet.launch.settle import settle
 from fleet.ledger import tags
 from fleet.ledger.values import OPEN
-from fleet.providers.values import Order
+from fleet.providers.values import Instance, Order
+from fleet.wire.failed import KeyRefused
 from tests.fleet.launch.launch_steps import CAP, Scene
 from tests.fleet.launch.model_world import Killed, Machine, ModelProvider, container, offer
 
@@ -36,9 +39,9 @@ class Deaf(ModelProvider):
             self.world.kill(self.world.machines[0], "terminated")
 
 
-def killed_after_the_order(scene: Scene) -> None:
+def killed_at_the_order(scene: Scene, when: str = "after launch") -> None:
     scene.run()
-    scene.world.die = "after launch"
+    scene.world.die = when
     with pytest.raises(Killed):
         scene.launch()
     scene.reopen()
@@ -52,14 +55,14 @@ def test_a_reconcile_with_nothing_to_do_says_nothing_and_changes_nothing(scene: 
 
 
 def test_an_order_without_an_answer_is_found_and_its_wish_met(scene: Scene):
-    killed_after_the_order(scene)
+    killed_at_the_order(scene)
     assert scene.kinds(scene.reconcile()) == ["found", "wish"]
     assert [wish.state for wish in scene.ledger.wishes()] == ["met"]
     scene.agrees()
 
 
 def test_settling_alone_finds_it_and_neither_ends_nor_makes_anything(scene: Scene):
-    killed_after_the_order(scene)
+    killed_at_the_order(scene)
     rows = settle(scene.ledger, scene.providers, scene.clock)
     assert scene.kinds(rows) == ["found"]
     assert len(scene.world.live()) == len(scene.world.machines) == 1
@@ -67,11 +70,7 @@ def test_settling_alone_finds_it_and_neither_ends_nor_makes_anything(scene: Scen
 
 
 def test_an_order_that_made_nothing_closes_its_wish_unmet(scene: Scene):
-    scene.run()
-    scene.world.die = "before launch"
-    with pytest.raises(Killed):
-        scene.launch()
-    scene.reopen()
+    killed_at_the_order(scene, "before launch")
     assert scene.kinds(scene.reconcile()) == ["nothing", "wish"]
     assert [wish.state for wish in scene.ledger.wishes()] == ["unmet"]
 
@@ -117,7 +116,7 @@ def test_one_list_without_a_machine_makes_no_ghost_of_it(scene: Scene):
 
 
 def test_about_a_provider_that_is_down_nothing_is_concluded(scene: Scene):
-    killed_after_the_order(scene)
+    killed_at_the_order(scene)
     scene.world.down = True
     rows = scene.reconcile()
     assert scene.kinds(rows) == ["unclear", "silent"]
@@ -329,7 +328,7 @@ def test_what_a_list_does_not_repeat_is_kept(scene: Scene):
 
 def test_an_order_of_a_run_that_was_ended_meanwhile_is_found_and_ended(scene: Scene):
     scene.world.lag = scene.world.hidden = 150.0
-    killed_after_the_order(scene)
+    killed_at_the_order(scene)
     scene.ledger.set_state("night", "ended", "by the user")
     assert scene.kinds(scene.reconcile()) == ["found", "leftover", "wish"]
     assert scene.world.live() == []
@@ -340,5 +339,88 @@ def test_a_lost_machine_that_lingers_in_lists_is_a_ghost_in_the_end(scene: Scene
     scene.launch()
     scene.world.lag = 60.0
     scene.world.kill(scene.world.machines[0], "host lost")
+    assert scene.reconcile() == []  # it is listed, and counts as there
+    assert len(scene.ledger.live()) == 1
+    scene.clock.sleep(60)
     assert scene.kinds(scene.reconcile()) == ["ghost"]
     scene.agrees()
+
+
+def slept(scene: Scene, act: Callable[[], object]) -> float:
+    """Seconds that `act` waited."""
+    before = scene.clock.asleep
+    act()
+    return scene.clock.asleep - before
+
+
+def test_where_ledger_and_list_agree_one_look_is_enough_and_nobody_waits(scene: Scene):
+    assert slept(scene, scene.reconcile) < 1
+    scene.run()
+    scene.launch()
+    stranger(scene, "my-notebook")
+    scene.said.clear()
+    assert slept(scene, scene.reconcile) < 1
+    assert scene.said == []
+
+
+def test_one_that_is_not_listed_is_gone_after_as_many_clean_lists_as_ever_and_each_pause_is_told(scene: Scene):
+    scene.run()
+    instance = scene.launch()
+    scene.world.kill(scene.world.machines[0], "host lost")
+    scene.said.clear()
+    assert slept(scene, scene.reconcile) >= (scene.patience.reads - 1) * scene.patience.look_every
+    told = [line for line in scene.said if "clean list" in line]
+    assert told == [
+        f"looking again in 15 s: vast: {instance.id} is not listed; clean list {n} of 5" for n in range(1, 5)
+    ]
+    assert any("is not proven gone yet" in line for line in scene.said)
+
+
+def test_the_pauses_after_an_order_without_an_answer_are_told(scene: Scene):
+    killed_at_the_order(scene, "before launch")
+    scene.ledger.unclear(scene.ledger.unsettled()[0].tag, "lost")
+    scene.said.clear()
+    assert slept(scene, scene.reconcile) >= scene.patience.look
+    assert "had no answer: not listed for 0 of 180 s; looking again in 15 s" in scene.said[0]
+
+
+def test_what_is_seen_again_in_the_next_list_leaves_nothing_to_decide(scene: Scene):
+    scene.run()
+    scene.launch()
+    scene.world.once = ["list.misses"]
+    waited = slept(scene, lambda: scene.agrees() if scene.reconcile() == [] else pytest.fail())
+    assert scene.patience.look_every <= waited < 2 * scene.patience.look_every
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_after_a_lost_ledger_one_list_is_not_enough(scene: Scene, again: bool):
+    scene.ledger.shut()
+    (scene.folder / "fleet.sqlite").write_bytes(b"not a ledger" * 500)
+    scene.ledger = scene._opened()
+    if again:
+        scene.reopen()
+    assert slept(scene, scene.reconcile) >= (scene.patience.reads - 1) * scene.patience.look_every
+
+
+def test_a_provider_that_fails_where_nothing_of_ours_is_holds_nobody_up_for_long(scene: Scene):
+    scene.world.down = True
+    assert slept(scene, lambda: scene.kinds(scene.reconcile())) < 3 * scene.patience.look_every
+    assert scene.kinds(scene.reconcile()) == ["silent"]
+
+
+@dataclass(slots=True)
+class Locked(ModelProvider):
+    """Refuses the key."""
+
+    def instances(self) -> list[Instance]:
+        raise KeyRefused(self.name, "401", "make another key", 401)
+
+
+def test_a_key_that_is_refused_is_not_tried_again(scene: Scene):
+    scene.run()
+    scene.launch()
+    scene.provider = Locked(scene.world)
+    rows: list[Row] = []
+    assert slept(scene, lambda: rows.extend(scene.reconcile())) < 1
+    assert scene.kinds(rows) == ["silent"] and not rows[0].done
+    assert len(scene.ledger.live()) == 1

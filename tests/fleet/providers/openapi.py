@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
@@ -157,4 +158,13 @@ class OpenApi:
         validator = Draft202012Validator(
             {"$ref": f"{WHOLE}#/{pointer}"}, registry=self.registry, format_checker=FormatChecker()
         )
-        return [f"{where}{error.json_path[1:]}: {error.message}"[:300] for error in validator.iter_errors(value)]
+        found = [inner for error in validator.iter_errors(value) for inner in innermost(error)]
+        return [f"{where}{error.json_path[1:]}: {error.message}"[:300] for error in found]
+
+
+def innermost(error: ValidationError) -> list[ValidationError]:
+    """What is wrong within the form that a value was meant to have, where there is one besides `null`."""
+    if error.validator == "anyOf" and error.instance is not None:
+        meant = [each for each in error.context or () if each.message != f"{error.instance!r} is not of type 'null'"]
+        return [inner for each in meant for inner in innermost(each)]
+    return [error]

@@ -41,6 +41,7 @@ class Work:
     begun: dict[str, int] = field(default_factory=dict)  # tag -> the step that it went on from
     stops: dict[str, datetime] = field(default_factory=dict)  # tag -> when it stopped working
     codes: dict[str, int] = field(default_factory=dict)  # tag -> what its run script ended with
+    ends: dict[int, str] = field(default_factory=dict)  # step -> why the training ended there, as the store tells
     saves: bool = True
     fails: OutsideFailed | None = None
 
@@ -71,6 +72,9 @@ class Place(ModelProvider):
     requests: list[tuple[datetime, str]] = field(default_factory=list)
     mute: bool = False  # its machines' output cannot be read
     per_output: int = 1
+    silent: bool = False  # the output of its machines is empty
+    full: bool = False  # a stopped machine has no GPU any more
+    started: list[str] = field(default_factory=list)
 
     def offers(self, question: Question, seen: str) -> Found:
         self._counted("offers")
@@ -86,14 +90,29 @@ class Place(ModelProvider):
         self._counted("list")
         ModelProvider._answers(self)
 
+    def start(self, id: str) -> None:
+        self._counted("start")
+        if self.full:
+            raise ProviderFailed(self.name, "no GPU is free there", "later", 409)
+        machine = next(machine for machine in self.world.machines if machine.id == id)
+        self.started.append(id)
+        machine.lost = None
+        self.work.stops.pop(machine.tag, None)
+
     def logs(self, id: str, tail: int = 100, follow: bool = False) -> Iterator[str]:
         self._counted("output", self.per_output)
         if self.mute:
             raise ProviderFailed(self.name, "no output", "ask again later", 500)
         self.work.go([self.world])
         tag = next(machine.tag for machine in self.world.machines if machine.id == id)
-        step, time = self.work.reached.get(tag), self.world.clock.time.timestamp()
-        lines = [] if step is None else [json.dumps({"event": "step", "step": step, "loss": 3.0, "time": time})]
+        now = self.world.clock.time
+        step, time = self.work.reached.get(tag), min(now, self.work.stops.get(tag, now)).timestamp()
+        if step is not None and self.silent:
+            step = None
+        told = {"step": step, "loss": 3.0, "time": time, "step_seconds": 60 / RATE}
+        lines = [] if step is None else [json.dumps({"event": "step", **told})]
+        if step is not None and step // EVERY:
+            lines.append(json.dumps({"event": "save", "step": step // EVERY * EVERY, "time": time}))
         if step == GOAL:
             lines.append(json.dumps({"event": "stop", "step": step, "reason": "done"}))
             self.work.codes.setdefault(tag, 0)
@@ -146,7 +165,9 @@ class Night:
         self.work.go([place.world for place in self.places.values()])
         if self.work.fails is not None:
             raise self.work.fails
-        return [Saved(step, f"{url}/step-{step:08d}") for step in sorted(self.work.saved)]
+        return [
+            Saved(step, f"{url}/step-{step:08d}", end=self.work.ends.get(step, "")) for step in sorted(self.work.saved)
+        ]
 
     def comeback(self, ledger: Ledger | None = None, **terms: Any) -> Comeback:
         return Comeback(
@@ -207,6 +228,7 @@ class Night:
             Eyes(self.ledger, dict(self.places), self.clock, patience=LifePatience()),
             self.looks.append,
             self.said.append,
+            saved=lambda run: max((one.step for one in self.stored(run.remote)), default=None),
             **more,
         )
 

@@ -31,6 +31,7 @@ def facts(folder: Path, code: int = 0) -> dict:
     return {
         "docker": str(program),
         "id": "vm-1",
+        "mark": "vm-1@here",
         "runtime": True,
         "environment": {"STOKER_CLOCK": "http://127.0.0.1:1"},
     }
@@ -54,6 +55,7 @@ def test_an_engine_that_may_raise_no_limits_runs_it_without_them(tmp_path, capfd
     first, removed, second = told(tmp_path)
     assert "--ulimit memlock=-1" in first and removed == "rm --force stk-a"
     assert "--ulimit" not in second and "--env STOKER_CLOCK=http://127.0.0.1:1" in second
+    assert "--label stoker.simulator.vm=vm-1@here" in second
     assert "rlimit" not in capfd.readouterr().err
 
 

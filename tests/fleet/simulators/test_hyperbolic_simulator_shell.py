@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from fleet.simulators.bodies.process import Processes
 from fleet.simulators.bodies.state import State
 from fleet.simulators.clock import VirtualClock
 from fleet.simulators.hyperbolic.site import RENTALS, HyperbolicSite, open_site
-from fleet.simulators.hyperbolic.vm import MARK
+from fleet.simulators.hyperbolic.vm import MARK, PATIENCE, answers
 from fleet.simulators.server import running
 from tests.conftest import program
 from tests.fleet.simulators.talking import Talk
@@ -122,6 +123,37 @@ def test_a_container_is_pulled_run_watched_and_gone_with_the_rental(tmp_path: Pa
         until(lambda: not marked(machine.id))
         assert machine.run("true").returncode == 255
     assert list((tmp_path / "state" / "volumes").glob("*-machine")) == []
+
+
+def test_a_rental_that_ends_leaves_the_machine_of_that_number_in_another_simulator_alone(tmp_path: Path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    with rented(tmp_path / "one") as mine:
+        assert mine.run("setsid sleep 600 >/dev/null 2>&1 </dev/null &").returncode == 0
+        with rented(tmp_path / "other") as other:
+            assert other.id == mine.id
+            other.talk.ask("POST", f"{RENTALS}/terminate", {"rentalId": other.id})
+            until(lambda: other.run("true").returncode == 255)
+        assert mine.run("pgrep -x sleep").returncode == 0
+        assert [row["status"] for row in mine.talk.get(RENTALS)] == ["Running"]
+
+
+def test_a_neighbours_server_that_took_the_port_is_not_taken_for_the_machines(tmp_path: Path):
+    log = tmp_path / "sshd.log"
+    log.write_text("Bind to port failed: Address already in use.\r\nCannot bind any address.\r\n")
+    with socket.create_server(("127.0.0.1", 0)) as neighbour, subprocess.Popen(["sleep", "60"]) as first:
+        began = time.monotonic()
+        assert not answers(neighbour.getsockname()[1], first, log)
+        assert time.monotonic() - began < PATIENCE and first.poll() is None
+        first.kill()
+
+
+def test_a_log_in_reads_no_file_of_the_users_own_home(tmp_path: Path):
+    with rented(tmp_path) as machine:
+        home, path = machine.run('echo "$HOME"; echo "$PATH"').stdout.split()
+        place = next((tmp_path / "state" / "volumes").glob("*-machine"))
+        assert (Path(home), Path(path)) == (place / "home", place / "bin")
+        assert machine.run("ls -A ~").stdout == ""
 
 
 def test_what_is_missing_is_installed_by_our_own_script(tmp_path: Path):

@@ -59,6 +59,7 @@ def told(official: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def test_the_client_gets_through_every_call_and_the_simulator_takes_all_of_them_for_valid(told: dict[str, Any]):
     assert told["violations"] == {}
     assert told["crashes"] == []
+    assert told["unpublished"] == []  # and every answer is as the published file says
     wrong = [row for row in told["requests"] if row["status"] >= 400 and not row["path"].startswith("/vast-results/")]
     assert [(row["path"].split("/")[3], row["status"]) for row in wrong] == [("asks", 502)]
     assert {row["agent"].split("/")[0] for row in told["requests"]} <= {"vastai-sdk", "vastai-cli", "python-requests"}

@@ -221,10 +221,11 @@ def test_templates_are_their_content(vast: Vast):
     edited = vast.ask("PUT", "/api/v0/template/", {"hash_id": first["hash_id"], "recommended_disk_space": 60}).json()
     assert edited["template"]["id"] == first["id"]
     assert edited["template"]["hash_id"] != first["hash_id"]
-    assert edited["template"]["image"] == "a/b"
     whole = {"id": first["id"], "hash_id": edited["template"]["hash_id"], "name": "train", "image": "a/b"}
     replaced = vast.ask("PUT", "/api/v1/template/", whole).json()["template"]
-    assert (replaced["tag"], replaced["env"]) == (None, None)
+    assert replaced["id"] == first["id"]
+    [kept] = vast.ask("GET", "/api/v0/template/").json()["templates"]
+    assert (kept["image"], kept["tag"], kept["env"]) == ("a/b", None, None)
     assert vast.ask("DELETE", "/api/v0/template/", {"template_id": first["id"]}).json() == {"success": True}
     assert vast.ask("DELETE", "/api/v0/template/", {"template_id": first["id"]}).status_code == 404
 

@@ -20,6 +20,7 @@ from fleet.simulators.clock import VirtualClock
 from fleet.simulators.server import running
 from fleet.simulators.truth import rentals
 from fleet.simulators.vast.site import open_site
+from tests.fleet.providers.vast.published import watched
 
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # linux/sockios.h, net/if.h
 
@@ -39,6 +40,7 @@ def main(python: str, home: str) -> None:
         raise SystemExit("not in a network namespace of its own: nothing was started")
     loopback_up()
     site = open_site(VirtualClock(), NoBodies())
+    wrong = watched(site)
     with running([site]) as urls:
         env = {"PATH": os.defpath, "HOME": home, "CI": "1", "VASTAI_NO_UPDATE_CHECK": "1", "VAST_URL": urls["vast"]}
         script = Path(__file__).with_name("vast_sdk_tour.py")
@@ -58,6 +60,7 @@ def main(python: str, home: str) -> None:
                 "truth": truth,
                 "requests": [{name: row[name] for name in ("method", "path", "agent", "status")} for row in log],
                 "violations": dict(site.log.violations),
+                "unpublished": wrong,
                 "crashes": [str(crash) for crash in site.crashes],
             },
             default=str,

@@ -16,6 +16,7 @@ from fleet.simulators.clock import VirtualClock
 from fleet.simulators.server import running
 from fleet.simulators.truth import rentals
 from fleet.simulators.vast.site import VastSite, open_site
+from tests.fleet.providers.vast.published import watched
 from tests.fleet.simulators.talking import Talk
 
 IMAGE = "registry.example/team/train:7"
@@ -74,8 +75,9 @@ def simulated(
     keys: Mapping[str, int] | None = None,
     limits: bool = False,
 ) -> Iterator[Vast]:
-    """Served on loopback; afterwards it has not fallen over."""
+    """Served on loopback; afterwards it has not fallen over, and has answered as Vast's published file says."""
     site = open_site(VirtualClock(), bodies or NoBodies(), credit=credit, keys=keys, limits=limits)
+    wrong = watched(site)
     with running([site]):
         yield Vast(site.url, site=site)
-    assert site.crashes == []
+    assert (wrong, site.crashes) == ([], [])

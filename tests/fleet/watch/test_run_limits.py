@@ -8,7 +8,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.watch.limits import Bounds, Spent, affordable_hours, breaches
+from fleet.ledger.left import affordable_hours
+from fleet.ledger.values import Limits
+from fleet.watch.limits import Bounds, Spent, breaches
 
 LOOK = timedelta(seconds=30)
 
@@ -52,6 +54,6 @@ def test_polling_every_half_minute_never_overspends(budget: Decimal, usd_hour: D
 
 @given(st.decimals(0, 1000, places=2), st.decimals("0.01", 100, places=2), st.decimals(0, 1000, places=2))
 def test_what_can_be_afforded_costs_no_more_than_what_is_left(budget: Decimal, usd_hour: Decimal, start: Decimal):
-    hours = affordable_hours(Spent(start, None, timedelta()), Bounds(usd=budget), usd_hour)
+    hours = affordable_hours(start, timedelta(), Limits(usd=budget), usd_hour)
     assert hours is not None
     assert hours * float(usd_hour) <= max(0.0, float(budget - start)) + 1e-6

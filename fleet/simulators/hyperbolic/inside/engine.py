@@ -44,6 +44,7 @@ def said(text: str, code: int) -> int:
 def real(machine: Path, facts: dict[str, Any], arguments: Sequence[str]) -> int:
     """The real engine, with what a rehearsal changes."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    own["HOME"] = facts.get("owner", own.get("HOME", "/"))  # whose settings tell where the engine is
     if list(arguments[:1]) != ["run"]:
         return subprocess.run([facts["docker"], *arguments], env=own).returncode
     try:
@@ -53,7 +54,7 @@ def real(machine: Path, facts: dict[str, Any], arguments: Sequence[str]) -> int:
     if not facts["runtime"] and run.one("--gpus"):
         return said(f"docker: Error response from daemon: {NO_GPU}", 125)
     extra = [word for name, value in facts["environment"].items() for word in ("--env", f"{name}={value}")]
-    labels = {"stoker.simulator.vm": facts["id"], **facts.get("labels", {})}
+    labels = {"stoker.simulator.vm": facts["mark"], **facts.get("labels", {})}
     # An engine that is inside a container, or a user's own, may raise no limits: without them it runs too.
     for limits in (True, False):
         words = rehearsed(run, str(machine / "disk"), labels, bool(facts.get("real_gpus")), limits)
@@ -160,7 +161,7 @@ class Engine:
         mounts = [volume.split(":")[0] for volume in run.all("--volume", "-v")]
         workspace = Path(f"{self.machine}/disk{mounts[0] if mounts else '/workspace'}")
         workspace.mkdir(parents=True, exist_ok=True)
-        given = {"workspace": str(workspace), "id": f"hyperbolic-{self.facts['id']}", "image": run.image}
+        given = {"workspace": str(workspace), "id": self.facts["id"], "image": run.image}
         command = [filled(word, given) for word in shlex.split(self.facts["command"])] or run.command
         inside = {"PATH": self.facts["path"], "HOME": str(workspace), **self.facts["environment"]}
         env = {**inside, **environment(run, dict(os.environ)), "STOKER_WORKSPACE": str(workspace)}

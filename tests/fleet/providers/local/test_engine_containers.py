@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from fleet.clock import WallClock
+from fleet.providers.local import bodies
 from fleet.providers.local.client import Local
 from fleet.providers.local.containers import instance_of
 from fleet.providers.outcomes import Because, NotCreated, Unclear
-from fleet.providers.values import State
+from fleet.providers.values import Container, State
 from fleet.wire.failed import ProviderFailed
 from tests.conftest import program
 from tests.fleet.providers.local.small_image import TAG, built, busybox, order
@@ -86,6 +87,14 @@ def test_the_request_is_shown_with_its_secrets_masked(tmp_path):
     assert host["Mounts"] == [{"Type": "volume", "Source": "stoker-night", "Target": "/workspace"}]
 
 
+def test_a_volume_is_mounted_by_its_name_and_a_folder_by_its_path():
+    def mounted(volume: str) -> list[dict[str, str]]:
+        return bodies.mounts(Container("night", "i", volume=volume))
+
+    assert mounted("data") == [{"Type": "volume", "Source": "data", "Target": "/workspace"}]
+    assert mounted("/data") == [{"Type": "bind", "Source": "/data", "Target": "/workspace"}]
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
@@ -142,6 +151,8 @@ class TestTheEngine:
         other = local().launch(order(image, tag=f"{TAG}-b2"))
         until(lambda: story(local, other.id) == "began\nsaved\nbegan\nsaved\nbegan\n")
         assert [volume.name for volume in local().volumes()] == ["stoker-night"]
+        assert local().named_volume("stoker-night").id == "stoker-night"
+        assert local().named_volume("stoker-nig") is None
 
     def test_one_tag_is_one_container(self, local, image):
         local().launch(order(image))

@@ -289,6 +289,7 @@ def test_logs_follow_to_the_end(local, image, state):
     local().launch(order(image))
     lines = local().logs(TAG, follow=True)
     assert next(lines).startswith("run of night")
+    until(lambda: began(state))
     (place(state) / "end").write_text("0")
     assert list(lines) == []
 
@@ -350,3 +351,15 @@ def test_the_real_scripts_and_trainer_train_and_resume(local, state, torch_here)
 def torch_here() -> None:
     if os.environ.get("CI") != "true":
         pytest.importorskip("torch")
+
+
+def test_a_folder_is_a_volume_that_holds_the_run_and_stays(local, image, tmp_path):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    volume = local().named_volume(str(folder))
+    assert volume.id == str(folder) and volume.gb >= 0 and volume.usd_month == 0
+    assert local().named_volume(str(tmp_path / "none")) is None and local().named_volume("kept") is None
+    local().launch(order(image, volume=volume.id))
+    until(lambda: (folder / "runs" / "night" / "story").exists())
+    local().terminate(TAG)
+    assert (folder / "runs" / "night" / "story").read_text() == "began\nsaved\n"

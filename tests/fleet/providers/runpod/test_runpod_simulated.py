@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 
 from fleet.offers.offer import Offer, Question
 from fleet.providers.outcomes import Because, NotCreated, Unclear
@@ -163,3 +164,43 @@ def test_what_the_simulator_shows_of_our_requests_holds_no_token_and_no_violatio
     assert any(row["path"] == "/v2/pods" for row in shown)
     assert TOKEN not in str(shown) and KEY not in str(shown)
     assert [row["violations"] for row in shown if row["violations"]] == []
+
+
+def test_the_bill_is_what_the_pod_has_cost(site, simulated, listed, order):
+    begun = simulated.clock.now()
+    made = simulated.launch(replace(order(), offer=listed))
+    simulated.clock.sleep(30 * 3600)  # over a midnight
+    simulated.terminate(made.id)
+    simulated.clock.sleep(3600)
+    bill = simulated.billed(made.id, begun, simulated.clock.now())
+    assert bill is not None and float(bill.usd) == pytest.approx(float(made.usd_hour) * 30, rel=0.02)
+    assert bill.traffic_usd == 0
+    assert simulated.billed("nobody", begun, simulated.clock.now()) is None
+
+
+def test_a_bill_of_another_pod_or_of_no_readable_amount_is_none(simulated, monkeypatch):
+    answer = {"records": [{"podId": "x", "totalAmount": 1.5}, {"podId": "7h9k", "totalAmount": "much"}]}
+    monkeypatch.setattr("fleet.wire.line.Line.get", lambda *rest: answer)
+    now = simulated.clock.now()
+    assert simulated.billed("7h9k", now, now) is None
+    assert simulated.billed("x", now, now).usd == Decimal("1.5")
+
+
+def test_a_network_volume_is_attached_in_its_data_centre_and_outlives_the_pod(
+    site, simulated, listed, container, order
+):
+    body = {"name": "ckpt", "size": 100, "dataCenter": listed.region}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    requests.post(f"{site.url}/v2/network-volumes", json=body, headers=headers, timeout=30).raise_for_status()
+    [volume] = simulated.volumes()
+    assert (volume.name, volume.region, volume.tier, volume.usd_month) == ("ckpt", listed.region, "secure", Decimal(7))
+    box = container(volume=volume.id)
+    made = simulated.launch(replace(order(simulated.ensure_template(box)), offer=listed, container=box))
+    pod = requests.get(f"{site.url}/v2/pods/{made.id}", headers=headers, timeout=30).json()
+    assert pod["mounts"] == {"network": [{"volumeId": volume.id, "path": "/workspace"}]}
+    simulated.terminate(made.id)
+    assert [one.id for one in simulated.volumes()] == [volume.id]
+    with pytest.raises(NotCreated):
+        elsewhere = replace(listed, region="EU-RO-1" if listed.region != "EU-RO-1" else "US-KS-2")
+        simulated.launch(replace(order(), offer=elsewhere, container=box))
+    assert simulated.instances() == []

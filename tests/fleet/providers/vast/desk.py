@@ -17,6 +17,7 @@ from fleet.providers.values import Container, Order
 from fleet.providers.vast.client import Vast
 from tests.fleet.offers.market import KEY, Market, Reply, Seen, needs_key, reply
 from tests.fleet.providers.openapi import OpenApi
+from tests.fleet.providers.vast.published import answered
 
 TAG = "stk-ab12-demo-1a2b3c4d"
 ASK = "12345678"
@@ -122,6 +123,8 @@ class Desk:
                 wrong.append("no slash at the end, as clients and docs write it")
             return "; ".join(wrong) or None
 
+        self.wrong: list[str] = []  # of our own answers here: a client shall not learn from a wrong one
+        self.odd = False  # set where it is a test's point that an answer is not as published
         self.rows: dict[str, dict[str, Any]] = {}
         self.templates: list[dict[str, Any]] = []
         self.secrets: dict[str, str] = {}
@@ -156,7 +159,12 @@ class Desk:
             return self.file(seen)
         kind = re.sub(r"/\d+(?=/)", "/N", seen.path).removeprefix("/api/")
         done = getattr(self, f"{seen.method.lower()}_{re.sub(r'[/]+', '_', kind).strip('_')}", None)
-        return done(seen) if done else reply({"error": "not_here"}, 404)
+        if done is None:
+            return reply({"error": "not_here"}, 404)
+        given = done(seen)
+        if not self.odd:
+            self.wrong += answered(seen.method, seen.path, seen.query, given.status, json.loads(given.body))
+        return given
 
     def file(self, seen: Seen) -> Reply:
         if "authorization" in seen.headers:

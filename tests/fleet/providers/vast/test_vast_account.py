@@ -20,13 +20,13 @@ ID = "20118481"
 
 @pytest.mark.parametrize(("credit", "expected"), [(25.0, "25.0"), ("3.5", "3.5"), (0, "0.0"), (-1.25, "-1.25")])
 def test_the_credit_is_what_can_be_spent(desk: Desk, vast: Vast, credit: Any, expected: str):
-    desk.account = {"id": 1, "credit": credit, "balance": 99}
+    desk.account, desk.odd = {"id": 1, "credit": credit, "balance": 99}, isinstance(credit, str)
     assert vast.balance().usd == Decimal(expected)
 
 
 @pytest.mark.parametrize("account", [{"balance": 99}, {"credit": None}, {"credit": True}, {"credit": "much"}])
 def test_credit_that_is_not_told_is_neither_enough_nor_nothing(desk: Desk, vast: Vast, account: dict[str, Any]):
-    desk.account = account
+    desk.account, desk.odd = account, True
     assert vast.balance().usd is None and vast.balance().words
 
 

@@ -150,7 +150,7 @@ def test_an_id_that_is_no_number_gets_into_no_path(desk: Desk, vast: Vast):
 
 
 def test_the_older_shape_of_one_is_read_too(desk: Desk, vast: Vast):
-    # v0's schema: ports as numbers, environment as text (2.1)
+    desk.odd = True  # v0's schema as published: ports as numbers, environment as text (2.1)
     keep(desk, row(ports=[22, 8080], extra_env=[f"STOKER_TAG={TAG}"], label=None))
     found = vast.instance("20118481")
     assert found is not None and (found.tag, found.ssh) == (TAG, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from fleet.offers.offer import INTERRUPTIBLE, ON_DEMAND, Offer, Question
 from fleet.providers.outcomes import Because, CreatedAnyway, NotCreated, Unclear
@@ -23,6 +24,7 @@ from fleet.simulators.vast.site import VastSite, open_site
 from fleet.wire.failed import KeyRefused, ProviderFailed, Throttled
 from tests.fleet.offers.market import KEY
 from tests.fleet.providers.vast.desk import TAG, TOKEN, container
+from tests.fleet.providers.vast.published import watched
 
 SEEN = "2026-11-21T12:00:00+00:00"
 MANY = {"count": 100}
@@ -57,6 +59,23 @@ class Town:
             self.clock.sleep(10)
         raise AssertionError(f"{found} is never {wanted}")
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """As nobody's client would."""
+        self.clock.sleep(10)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = requests.request(method, f"{self.site.url}{path}", json=body, headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self.ask("POST", path, body)
+
+    def put(self, path: str, body: Any) -> Any:
+        return self.ask("PUT", path, body)
+
     def truth(self) -> dict[str, Any]:
         return rentals(self.site.world)
 
@@ -66,10 +85,11 @@ def town(tmp_path: Path) -> Iterator[Town]:
     clock = VirtualClock()
     kept = Kept(tmp_path / "simulator")
     site = open_site(clock, open_bodies("none", kept), seed=7)
+    wrong = watched(site)
     with running([site]) as urls:
         yield Town(site, clock, urls["vast"], tmp_path)
     kept.close()
-    assert site.crashes == []
+    assert (wrong, site.crashes) == ([], [])
     assert dict(site.log.violations) == {}
 
 
@@ -325,3 +345,50 @@ def test_more_machines_than_a_page_are_listed_once_each(town: Town):
     assert len(tags) > 25, "the simulated market is too small for two pages"
     assert sorted(each.tag for each in town.vast.instances()) == sorted(tags)
     assert len(town.vast.tagged(tags[0])) == 2
+
+
+def test_the_charges_are_what_the_machine_has_cost(town: Town):
+    made = town.vast.launch(town.order())
+    town.until(made.id, State.RUNNING)
+    begun = town.clock.now()
+    town.clock.sleep(6 * 3600)
+    found = town.vast.instance(made.id)
+    assert found is not None and found.usd_hour is not None
+    town.vast.terminate(made.id)
+    town.clock.sleep(600)
+    bill = town.vast.billed(made.id, begun, town.clock.now())
+    assert bill is not None and float(bill.usd) == pytest.approx(float(found.usd_hour) * 6, rel=0.05)
+    assert town.vast.billed("1", begun, town.clock.now()) is None
+
+
+def test_a_volume_that_exists_is_attached_on_its_machine_and_outlives_the_rental(town: Town):
+    [volume, *_] = town.post("/api/v0/volumes/search/", {"cuda_max_good": {"gte": 12.8}, "order": [["id", "asc"]]})[
+        "offers"
+    ]
+    town.put("/api/v0/volumes/", {"id": volume["id"], "size": 20})
+    [kept] = town.vast.volumes()
+    assert (kept.gb, kept.machine) == (20, str(volume["machine_id"]))
+    asked = Question(spot=False, min_reliability=0.0, counts=(1, 2, 4, 8), machine=kept.machine)
+    offers = town.vast.offers(asked, SEEN).offers
+    assert offers and {one.machine for one in offers} == {kept.machine}
+    box = container(volume=kept.id, mount="/workspace")
+    made = town.vast.launch(Order(TAG, offers[0], box, Decimal(99), None, town.vast.ensure_template(box)))
+    town.clock.sleep(60)
+    [row] = town.get("/api/v0/volumes/")["volumes"]
+    assert row["instances"] == [{"id": int(made.id)}]
+    town.vast.terminate(made.id)
+    assert [one.id for one in town.vast.volumes()] == [kept.id]
+
+
+def test_a_volume_of_another_machine_is_refused(town: Town):
+    order = town.order()
+    [volume, *_] = [
+        row
+        for row in town.post("/api/v0/volumes/search/", {})["offers"]
+        if str(row["machine_id"]) != order.offer.machine
+    ]
+    name = town.put("/api/v0/volumes/", {"id": volume["id"], "size": 20})["volume_name"]
+    with pytest.raises(NotCreated):
+        town.vast.launch(replace(order, container=container(volume=name.removeprefix("V."))))
+    town.clock.sleep(60)
+    assert town.vast.instances() == []

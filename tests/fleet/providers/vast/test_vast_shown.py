@@ -71,8 +71,8 @@ def test_every_shown_request_is_as_the_published_file_says(vast: Vast):
 
 def test_every_correction_of_the_published_file_has_its_reason():
     rows = yaml.safe_load((DATA / "vast_corrections.yaml").read_text(encoding="utf-8"))
-    assert rows and all(row["why"] and row["at"] and ("set" in row) != ("remove" in row) for row in rows)
-    places = [row["at"] for row in rows]
+    assert rows and all(row["why"] and row["at"] and len(set(row) - {"at", "why"}) == 1 for row in rows)
+    places = [(row["at"], "add" in row) for row in rows]
     assert len(places) == len(set(places))
 
 
@@ -82,4 +82,9 @@ def test_the_extract_is_the_corrected_one():
         place = spec
         for part in row["at"].split("/"):
             place = place[part.replace("~1", "/")]
-        assert place == row["set"] if "set" in row else row["remove"] not in place
+        if "add" in row:
+            assert row["add"].items() <= place.items(), row["at"]
+        elif "nullable" in row:
+            assert {"type": "null"} in place["anyOf"], row["at"]
+        else:
+            assert place == row["set"] if "set" in row else row["remove"] not in place, row["at"]
