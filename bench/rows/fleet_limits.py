@@ -31,7 +31,7 @@ from bench.rows.row import Row
 LATEST = 120.0  # seconds after the limit, virtual
 PATIENCE = 240.0  # real seconds for one scene
 IMAGE = "registry.example/team/train@sha256:" + "a" * 64
-INSIDE = ("keeper", "watching", "end-instance")
+INSIDE = ("keeper", "watching", "traces", "end-instance")
 # What the provider's own container would run, given what the provider puts into it. A rehearsal's addresses.
 BODY = """#!/bin/sh
 url=${{STOKER_RUNPOD_URL:-${{STOKER_VAST_URL:-}}}}

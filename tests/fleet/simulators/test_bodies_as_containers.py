@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ def engine(docker_host: str) -> Iterator[Any]:
     client = docker.DockerClient(base_url=docker_host)
     import_tiny_image(docker_host, NAME)
     yield client
-    left = client.containers.list(all=True, filters={"label": OWNER})
+    ours: dict[str, Any] = {"all": True, "filters": {"label": OWNER}, "sparse": True}
+    late = time.monotonic() + 60  # a busy engine answers that it is still removing one
+    while any(one.status == "removing" for one in client.containers.list(**ours)) and time.monotonic() < late:
+        time.sleep(0.2)
+    left = client.containers.list(**ours)
     for container in left:
         container.remove(force=True, v=True)
     client.close()
