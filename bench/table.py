@@ -1,4 +1,4 @@
-"""The figures of bench/results/ as the tables that stand in the README and docs/{images,resume,planning,seeds}.md.
+"""The figures of bench/results/ as the tables that stand in the README and some pages of docs/.
 
 .venv/bin/python bench/table.py          # put the current figures into all of them
 """
@@ -20,6 +20,7 @@ RESUME_PLACE = ROOT / "docs" / "resume.md"
 RESUME_BLOCK = re.compile(r"<!-- resume -->.*?<!-- /resume -->", re.DOTALL)
 PLAN_RESULT = ROOT / "bench" / "results" / "plan.json"
 PLANNING, SEEDS = ROOT / "docs" / "planning.md", ROOT / "docs" / "seeds.md"
+FLEET_RESULT, PROVIDERS = ROOT / "bench" / "results" / "fleet.json", ROOT / "docs" / "providers.md"
 
 
 def lines_of(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -111,6 +112,18 @@ def seeds_markdown(result: dict[str, Any]) -> str:
     return "\n".join([*lines_of(("document", "plan", "theirs", "ours"), rows), "", words, "", *commands])
 
 
+def fleet_markdown(result: dict[str, Any]) -> str:
+    """The proofs of docs/providers.md and how they were made."""
+    rows = [(row["what"], row["shown"], asked(row)) for row in result["rows"]]
+    machine, hours = result["machine"], sum(result["seconds"].values()) / 3600
+    words = (
+        f"By `{result['command']}`, part by part, {hours:.1f} hours in all on {machine['cores']} cores "
+        f"({machine['cpu']}), against the simulators. [All figures](../bench/results/fleet.json); a short form of each "
+        "is a test (`tests/bench/test_bench_fleet.py`)."
+    )
+    return "\n".join([*lines_of(("what", "found", "asked"), rows), "", words])
+
+
 def put(text: str, mark: str, table: str) -> str:
     """`text` with what stands between <!-- mark --> and <!-- /mark --> replaced."""
     block = re.compile(rf"<!-- {mark} -->.*?<!-- /{mark} -->", re.DOTALL)
@@ -132,6 +145,8 @@ def main() -> None:
         RESUME_PLACE.write_text(page, encoding="utf-8")
     planned = json.loads(PLAN_RESULT.read_text(encoding="utf-8"))
     PLANNING.write_text(planning_filled(PLANNING.read_text(encoding="utf-8"), planned), encoding="utf-8")
+    proven = json.loads(FLEET_RESULT.read_text(encoding="utf-8"))
+    PROVIDERS.write_text(put(PROVIDERS.read_text(encoding="utf-8"), "fleet", fleet_markdown(proven)), encoding="utf-8")
     SEEDS.write_text(put(SEEDS.read_text(encoding="utf-8"), "seeds", seeds_markdown(planned)), encoding="utf-8")
 
 

@@ -21,7 +21,8 @@ def agreed(
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{alone or question} nobody is here to say yes", flags)
+        told = alone or question
+        raise Refused(f"{told}{'' if told.endswith((' and', '?')) else ';'} nobody is here to say yes", flags)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     try:

@@ -16,7 +16,7 @@ MOST_USD, MOST_HOURS, MOST_MINUTES, MOST_GPUS = 1e6, 1e5, 1e5, 64
 
 
 def wishes_of(asked: Asked, settings: Mapping[str, str], environ: Mapping[str, str]) -> Wishes:
-    """Raises WrongInput for a number that makes no sense and an unknown provider, Refused for a secret in --env."""
+    """Raises WrongInput for a number that makes no sense and an unknown provider, also for a secret in --env."""
     from fleet.deploy import secrets
     from fleet.deploy.container import checked_remote
     from fleet.deploy.opening import named

@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 def offers(asked: Asked, work: Workbench) -> None:
     """What can be rented now for a profile's run, or of a GPU type. Raises CheckFailed when nothing will do."""
     from fleet.clock import open_clock
+    from fleet.deploy.filter import without_spot
 
     clock = open_clock()
     tell_rehearsal(work)
     profile = None if asked.gpu and not asked.profile and no_model(asked) else profile_of(asked, work)
     wanted = wanted_of(asked, work, profile, None)
-    found = market_of(wanted, providers_of(wanted.wishes, work, clock, os.environ), clock)
+    providers = providers_of(wanted.wishes, work, clock, os.environ)
+    found = market_of(wanted, providers, clock)
+    notes = [*wanted.notes, *without_spot(wanted.wishes, {name: one.lacks for name, one in providers.items()})]
     if asked.json:
-        show.document({"format": 1, **found.to_json(), "assumed": list(wanted.notes)})
+        show.document({"format": 1, **found.to_json(), "assumed": notes})
     else:
-        fleet_show.warn(wanted.notes)
+        fleet_show.warn(notes)
         if found.ranked or asked.dropped:
             fleet_show.offers(found, asked.dropped)
         else:
@@ -106,9 +109,11 @@ def resolved(
 ) -> tuple[Deployment, dict[str, Provider]]:
     """Everything decided, nothing created. ledger None: a dry run, which keeps nothing."""
     from fleet.deploy import secrets
-    from fleet.deploy.container import public_key
+    from fleet.deploy.container import public_key, refuse_own_disk
     from fleet.deploy.deployment import assemble
+    from fleet.deploy.filter import without_spot
     from fleet.deploy.image import choose, newest, refuse_unreachable
+    from fleet.deploy.login import enterable
     from fleet.deploy.names import run_name
     from fleet.deploy.opening import rented
     from fleet.deploy.volume import chosen
@@ -128,6 +133,9 @@ def resolved(
     if asked.volume:
         volume = chosen(asked.volume, providers)
         providers = {volume.provider: providers[volume.provider]}
+    refuse_own_disk(wishes.remote, rented(providers, os.environ), profile.volume or "/workspace", volume)
+    providers, shut = enterable(providers, os.environ, Path.home())
+    told = (*shut, *without_spot(wishes, {name: one.lacks for name, one in providers.items()}))
     wanted = wanted_of(asked, work, profile, image, volume)
     bad = bad_machines(ledger, providers) if ledger else {}
     made = assemble(
@@ -140,7 +148,7 @@ def resolved(
         held=held,
         public_key=public_key(os.environ, Path.home()),
         goal=goal_of(wanted.training),
-        assumed=wanted.notes,
+        assumed=(*wanted.notes, *told),
         flags=wanted.flags,
     )
     return made, providers

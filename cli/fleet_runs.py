@@ -56,7 +56,7 @@ def keyed(texts: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def status(work: Workbench, ended: bool, quick: bool, json: bool) -> None:
-    """All providers at once."""
+    """All providers at once. Raises OutsideFailed when one of them did not answer."""
     from fleet.deploy.ending import providers_of
     from fleet.deploy.status import status as look
 
@@ -64,8 +64,10 @@ def status(work: Workbench, ended: bool, quick: bool, json: bool) -> None:
         names = (*keyed(), *sorted(providers_of(ledger)))
         found = look(ledger, clients(work, clock, names), clock, ended=ended, output=not quick)
     if json:
-        return show.document({"format": 1, **found.to_json()})
-    return fleet_show.status(found)
+        show.document({"format": 1, **found.to_json()})
+    else:
+        fleet_show.status(found)
+    found.refuse_unknown()
 
 
 def balance(work: Workbench, providers: list[str], json: bool) -> None:
@@ -136,19 +138,23 @@ def ssh(work: Workbench, run: str, words: str) -> None:
 
 
 def stop(work: Workbench, run: str, yes: bool) -> None:
-    """Stops a run's machine; the run saves and ends, and the disk bills on."""
+    """Stops a run's machine; the run saves and ends. Raises Refused where the stop would wipe the only copy."""
     from fleet.deploy.ending import the_machine
+    from fleet.deploy.stopping import stop_of
+    from fleet.watch.disk import attached
 
     with fleet(work) as (ledger, clock):
         one = the_machine(ledger, run)
         provider = clients(work, clock, [one.provider])[one.provider]
         refuse_lacking(provider, "stop", "stop")
-        agreed(f"stop {one.provider} {one.id}? its disk bills on until it is terminated", yes)
+        kept = ledger.run(one.run)
+        words = stop_of(provider, kept, attached(kept, one.instance))
+        agreed(f"stop {one.provider} {one.id}? {words.ahead}", yes)
         with ledger.hold(one.run):
             # Said before it is done: a stopped machine that nobody owns up to counts as lost, and its disk is ended.
-            ledger.tell(one.run, "stopped", "stopped by the user; its disk bills on", one.id)
+            ledger.tell(one.run, "stopped", f"stopped by the user; {words.after}", one.id)
             provider.stop(one.id)
-    print(f"{one.run}: {one.provider} {one.id} is stopped; its disk bills on")
+    print(f"{one.run}: {one.provider} {one.id} is stopped; {words.after}")
     print(f"  end      ./inv terminate {one.run}")
 
 
@@ -226,7 +232,9 @@ def reconcile(work: Workbench, providers: list[str], adopt: list[str], dry_run: 
         show.table(plain, False)
     left = [row for row in rows if not row.done]
     if left and not dry_run:
-        raise OutsideFailed(f"{len(left)} of {len(rows)} are not settled: {left[0].words}", "./inv reconcile again")
+        raise OutsideFailed(
+            f"{len(left)} of {len(rows)} are not settled: {left[0].words}", left[0].step or "./inv reconcile again"
+        )
 
 
 def everywhere(ledger: Ledger) -> tuple[str, ...]:

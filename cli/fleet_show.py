@@ -31,6 +31,14 @@ def brief(text: str) -> str:
     return CONTAINER.sub(r"\1", text)
 
 
+def shortened(words: str, most: int = WIDEST) -> str:
+    """`words` in at most so many characters; what is left out is whole words, and three dots say so."""
+    if len(words) <= most:
+        return words
+    room = words[: most - 2]  # one more than fits, so that a word that just fits stays
+    return (room.rpartition(" ")[0] or room[:-1]).rstrip(" ,;:(") + "..."
+
+
 def offer(one: Priced) -> dict[str, Any]:
     """A row of the table of offers."""
     from fleet.capacity.report.amounts import dollars, hours, span
@@ -142,7 +150,7 @@ def status(found: Status) -> None:
             "step": row.signs.step,
             "saved": row.signs.saved,
             "loss": None if row.signs.loss is None else f"{row.signs.loss:.4f}",
-            "": (row.signs.stop or row.words)[:WIDEST] or None,
+            "": shortened(row.signs.stop or row.words) or None,
         }
         for row in found.rows
     ]
@@ -153,7 +161,7 @@ def status(found: Status) -> None:
             whose = dict.fromkeys(row.run for row in found.rows if row.next_step == step)
             print(f"  next     {step:<30} {', '.join(whose)}".rstrip())
     else:
-        print("no run is open, and nothing is rented")
+        print(found.nothing)
     if found.foreign:
         names = ", ".join(f"{one.provider} {brief(one.id)} ({one.tag or 'no name'})" for one in found.foreign[:5])
         warn([f"{len(found.foreign)} more at these accounts, not of this ledger: {names}"])

@@ -228,7 +228,6 @@ def report(work: Workbench, run: str, json: bool) -> None:
 def printed(found: Report) -> None:
     """For people."""
     run = found.run
-    saved = found.checkpoints[0].step if found.checkpoints else None
     show.pairs(
         {
             "run": run.name,
@@ -237,7 +236,9 @@ def printed(found: Report) -> None:
             "checkpoints": run.remote or "on the machine alone",
             "spent": f"{found.usd:.2f} USD" + (f", {found.left:.2f} left" if found.left is not None else ""),
             "rented": f"{found.hours:.2f} h on {len(found.machines)} machine{'s' if len(found.machines) != 1 else ''}",
-            "newest known": None if saved is None else f"step {saved}" + (f" of {found.goal}" if found.goal else ""),
+            "newest known": None
+            if found.saved is None
+            else f"step {found.saved}" + (f" of {found.goal}" if found.goal else ""),
         },
         False,
     )

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import getdoc
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -19,7 +20,7 @@ from typing import Any, cast
 from invoke import tasks as invoke_tasks
 from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
-from invoke.parser.context import ParserContext
+from invoke.parser.context import ParserContext, to_flag
 from invoke.program import Program as InvokeProgram
 
 STOPPED = "\nstopped; the same command goes on where this one was"
@@ -27,6 +28,7 @@ GROUPS = ("See", "Plan", "Images", "Check", "Fleet", "Checkpoints", "Develop")
 registry: dict[str, tuple[str, Callable[..., Any]]] = {}
 headings: dict[str, Mapping[str, Iterable[str]]] = {}  # headings of the flags of a task that has many
 unneeded: dict[str, Mapping[str, str]] = {}  # positional arguments that a flag stands for
+texts: dict[str, Mapping[str, str]] = {}  # of the flags; Invoke takes a task's own away as it reads them
 listed: dict[str, str] = {}  # flags that plain words behind a task stand for: `watch night day`
 
 
@@ -51,6 +53,7 @@ def task(
         headings[made.name] = sections or {}
         unneeded[made.name] = instead or {}
         listed[made.name] = words
+        texts[made.name] = dict(options.get("help") or {})
         return made
 
     return wrap
@@ -118,6 +121,7 @@ class Tasks(Collection):
         made = cls()
         for one in (found for file in files for found in vars(file).values()):
             if isinstance(one, invoke_tasks.Task):
+                one.help = dict(texts[one.name])
                 made.add_task(one)
         return made
 
@@ -145,15 +149,20 @@ class Program(InvokeProgram):
         print("\n./inv --help TASK shows a task's options; --json gives JSON wherever there is a table.")
 
     def print_task_help(self, name: str) -> None:
-        """The flags of a task with headings under them; of the others as Invoke has it, by the alphabet."""
-        if not headings.get(name):
-            super().print_task_help(name)
-            return
+        """What stands behind the task without a flag, then its flags as they are declared, under their headings."""
         context = self.parser.contexts[name]
-        print(f"Usage: {self.binary} {name} [--options]\n\n{(registry[name][1].__doc__ or '').strip()}\n")
-        for heading, flags in headings[name].items():
+        # Invoke counts repeatable flags among the positional ones too: they have no default.
+        plain = {one.name: one.help or "" for one in context.positional_args if one.kind is not list}
+        words = [f"[{word.upper()}]" if word in unneeded[name] else word.upper() for word in plain]
+        words += [f"[{listed[name].upper()} ...]"] if listed[name] else []
+        flags = [one.name for one in context.args.values() if one.name not in plain]
+        words += ["[--options]"] if flags else []
+        print(f"Usage: {' '.join([self.binary, name, *words])}\n\n{getdoc(registry[name][1])}\n")
+        if plain:
+            self.print_columns([(word.upper(), text) for word, text in plain.items()])
+        for heading, under in (headings[name] or ({"Options:": flags} if flags else {})).items():
             print(heading)
-            self.print_columns([context.help_for(f"--{flag}") for flag in flags])
+            self.print_columns([context.help_for(to_flag(flag)) for flag in under])
 
     def no_tasks_given(self) -> None:
         self.list_tasks()
@@ -193,9 +202,14 @@ def nearest(message: str, context: ParserContext | None = None) -> str:
     wrong = message.split("'")[1] if message.count("'") >= 2 else ""
     if wrong in registry:  # named rightly, but without its arguments
         return f"./inv --help {wrong} shows what it takes"
-    known = list(context.flags) if context is not None and wrong.startswith("-") else list(registry)
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"did you mean {close[0]}?" if close else "./inv --list shows the tasks, ./inv --help TASK its options"
+    flag = context is not None and wrong.startswith("-")
+    known = [name.lstrip("-") for name in context.flags] if context is not None and flag else list(registry)
+    close = difflib.get_close_matches(wrong.lstrip("-"), known, n=1)  # dashes, which all have, make nothing alike
+    return (
+        f"did you mean {'--' * flag}{close[0]}?"
+        if close
+        else "./inv --list shows the tasks, ./inv --help TASK its options"
+    )
 
 
 def help_first(argv: list[str]) -> list[str]:

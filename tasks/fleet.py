@@ -57,7 +57,7 @@ def ssh(c: Context, run: str, command: str = "") -> None:
 
 @task("Fleet", positional=["run"], help={"run": NAMED, "yes": SURE})
 def stop(c: Context, run: str, yes: bool = False) -> None:
-    """Stop a run's machine: it saves; its disk bills on."""
+    """Stop a run's machine: it saves; its disk may bill on, or be wiped."""
     from cli.fleet_runs import stop as act
 
     act(bench(False), run, yes)
@@ -81,7 +81,7 @@ def terminate(c: Context, run: str, all: bool = False, yes: bool = False, json: 
     iterable=["provider", "adopt"],
     help={
         "provider": PROVIDERS,
-        "adopt": "Id or tag of a machine to take over. Repeatable.",
+        "adopt": "Id or tag of a machine to take over, or the four letters of its ledger. Repeatable.",
         "dry-run": DRY,
         "json": JSON,
     },

@@ -37,8 +37,11 @@ def offers(
     """What can be rented now, by the dollars to finish, not by the hour."""
     flags = {name: value for name, value in locals().items() if name != "c"}
     from cli.fleet_deploy import offers as answer
+    from cli.fleet_unweighed import refuse_unweighed
 
-    answer(Asked(**flags), bench(json))
+    asked, work = Asked(**flags), bench(json)
+    refuse_unweighed(asked, work)
+    answer(asked, work)
 
 
 @task("Fleet", iterable=(*MANY, "env"), help=DEPLOY_HELP, sections=DEPLOY)

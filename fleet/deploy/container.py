@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from fleet.deploy.candidates import Priced
@@ -19,6 +20,7 @@ from fleet.providers.values import Container
 from profiles.errors import WrongInput
 
 if TYPE_CHECKING:
+    from fleet.providers.values import Volume
     from profiles.schema import Profile
 
 RUN = "/opt/stoker/bin/run"  # the image's own command; named when flags follow it
@@ -163,6 +165,21 @@ def checked_remote(url: str) -> str:
     if any(letter in url for letter in '"\\\n\r ') or not url.isprintable():
         raise WrongInput("--remote holds a space, a quote, a backslash or a line break", "give a plain URL")
     return url
+
+
+def refuse_own_disk(remote: str, rented: Sequence[str], mount: str, volume: Volume | None) -> None:
+    """Raises WrongInput for a file:// remote that would be the rented machine's own disk, and end with it. rented:
+    the providers whose machines are elsewhere; a path on the volume that is mounted there outlives them."""
+    if not remote.startswith("file://") or not rented:
+        return
+    path = PurePosixPath(normpath(remote.removeprefix("file://")))
+    if volume is not None and path.is_relative_to(mount) and path != PurePosixPath(mount):
+        return
+    where = f"; or a folder of the volume: file://{mount}/kept" if volume is not None else ""
+    raise WrongInput(
+        f"--remote {remote[:120]} is the disk of the machine at {' or '.join(rented)}, and is lost with it",
+        f"a store elsewhere: hf://USER/NAME/RUN, s3://, ssh://{where}",
+    )
 
 
 def public_key(environ: Mapping[str, str], home: Path) -> str:

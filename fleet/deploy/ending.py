@@ -126,8 +126,9 @@ def ended(
         rest = [Outcome(run, f"{launching.what}: it orders nothing more; ./inv terminate {run} again", False)]
     found = [*rows.values(), *rest]
     if not found:
-        told = "it had no machine" if before.state == OPEN else f"nothing to end: it is {before.state} {before.words}"
-        found = [Outcome(run, told.rstrip())]
+        words = "" if before.words == before.state else before.words
+        told = ", ".join(filter(None, (f"nothing to end: it is {before.state}", words)))
+        found = [Outcome(run, "it had no machine" if before.state == OPEN else told)]
     return found
 
 

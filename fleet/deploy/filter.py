@@ -80,9 +80,13 @@ def _failures(
         yield Failure("bad machine", f"machine {offer.machine} failed here before")
     left, cost = credit.get(offer.provider), hourly(offer, needs)
     if left is not None and left < cost:  # RunPod refuses below one hour (providers.md 4.1); elsewhere it ends early
-        words = f"{left:.2f} USD of credit are left there, an hour costs {cost:.2f}"
-        yield Failure("credit", words, f"add credit at {offer.provider}")
+        yield Failure("credit", credit_words(left, cost), f"add credit at {offer.provider}")
     yield from _wanted(offer, needs, wishes)
+
+
+def credit_words(left: Decimal, cost: Decimal) -> str:
+    """What is left beside what an hour costs, USD; a debt of less than a cent is no -0.00."""
+    return f"{round(left, 2) + 0:.2f} USD of credit are left there, an hour costs {cost:.2f}"
 
 
 def _hardware(offer: Offer, needs: Needs) -> Iterator[Failure]:
@@ -151,6 +155,13 @@ def in_region(offer: Offer, regions: Sequence[str]) -> bool:
 def up(value: Decimal) -> Decimal:
     """To the cent, upwards."""
     return (value * 100).to_integral_value(rounding="ROUND_CEILING") / 100
+
+
+def without_spot(wishes: Wishes, lacks: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A line for each provider that has no interruptible machines, when those are asked for. lacks: by provider."""
+    if not wishes.spot:
+        return []
+    return [f"--spot: {name} has none: {words['spot']}" for name, words in lacks.items() if "spot" in words]
 
 
 def tightest(sifted: Sifted) -> str:

@@ -44,11 +44,10 @@ def newest(bench: Workbench, profile: str = "") -> dict[str, Any]:
     mine = [row for row in built if not profile or row["plan"]["profile"] == profile]
     if mine:
         return max(mine, key=lambda row: str(row["built"]))
-    what = f"no image of profile {profile} has been built here" if profile else "no image has been built here"
-    name = profile or "NAME"
-    raise WrongInput(
-        what, f"./inv build --profile {name} --push --registry HOST/NAME, or name one that is: --image REF"
-    )
+    step = f"./inv build --profile {profile or 'NAME'} --push --registry HOST/NAME"
+    if not profile:  # also said by `offers`, which weighs a profile without an image of it
+        raise WrongInput("no image has been built here, and no profile is named", f"--profile NAME, or {step}")
+    raise WrongInput(f"no image of profile {profile} has been built here", f"{step}, or name one that is: --image REF")
 
 
 def choose(bench: Workbench, profile: str = "", named: str = "") -> Chosen:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fleet.ledger.values import Event, Known, Run
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
 
 OVER = "over"  # the event of a run that said that it has ended
-PROGRESS = ("heard", "training")  # those of one that goes on: fleet/watch/memory.py, fleet/deploy/deploy.py
+HEARD = "heard"
+HOUR = timedelta(hours=1)
+STEP, SAVED = re.compile(r"^step (\d+)"), re.compile(r"\bsaved step (\d+)")
+PROGRESS = (HEARD, "training")  # those of one that goes on: fleet/watch/memory.py, fleet/deploy/deploy.py
 FINISH, LIMIT, BADLY = "finished", "at its limit", "ended"
 OUTSIDE = 75  # the exit code of a run that was stopped from outside, and saved
 NEARLY = 0.95  # of its hours: who ended a machine by itself did so about then
@@ -57,6 +61,29 @@ def keep(ledger: Ledger, one: Known, signs: Signs) -> None:
     before = end_of(ledger, one)
     if before is None or before.words != words:
         ledger.tell(one.run, OVER, words, one.id)
+
+
+def remember(ledger: Ledger, one: Known, signs: Signs) -> None:
+    """Writes down how far a run is, in the words of fleet/watch/memory.py, once in an hour and until then anew: if its
+    machine is gone the next time, this is what is left of it."""
+    parts = [f"step {signs.step}" if signs.step is not None else ""]
+    parts += [f"saved step {signs.saved}" if signs.saved is not None else ""]
+    parts += [f"{signs.seconds:.3f} s a step" if signs.seconds is not None else ""]
+    before = last(ledger.events(one.run), one.id, (HEARD,))
+    step, saved = (count(which, before.words) if before else -1 for which in (STEP, SAVED))
+    if signs.step is None or (signs.step <= step and (signs.saved is None or signs.saved <= saved)):
+        return
+    words = ", ".join(filter(None, parts))
+    if saved >= 0 and signs.saved is None:  # what was saved stays told; of the later step it says nothing
+        ledger.tell(one.run, HEARD, words, one.id)
+    else:
+        ledger.retell(one.run, HEARD, words, one.id, HOUR)
+
+
+def count(which: re.Pattern[str], words: str) -> int:
+    """The number in an event's words, -1 without one."""
+    found = which.search(words)
+    return int(found[1]) if found else -1
 
 
 def last(events: Sequence[Event], id: str, kinds: Sequence[str]) -> Event | None:

@@ -27,8 +27,9 @@ def run_name(ledger: Ledger, named: str, base: str) -> str:
             refuse_open(ledger, name)
             return name
         if named:
+            why = "" if run.words in ("", run.state) else f", {run.words}"
             raise Refused(
-                f"there was a run `{name}` already: {run.state} {run.words}".rstrip(),
+                f"there was a run `{name}` already: it is {run.state}{why}",
                 f"./inv resume {name}, or another name: --name {first}-2",
             )
         number += 1

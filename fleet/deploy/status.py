@@ -19,6 +19,7 @@ from fleet.life import signs
 from fleet.life.signs import Signs
 from fleet.providers.provider import Provider
 from fleet.providers.values import Instance
+from profiles.errors import OutsideFailed
 
 if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
@@ -74,18 +75,36 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Status:
     """rows: machines, newest run first; foreign: machines at the accounts that are not of this ledger; failures: of
-    providers; spending: USD per hour of all machines of ours; storage: what bills beside machines, None: not asked."""
+    providers; spending: USD per hour of all machines of ours; storage: what bills beside machines, None: not asked;
+    asked: the providers, those in `failures` too."""
 
     at: datetime
     rows: tuple[Row, ...]
     foreign: tuple[Instance, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     storage: Storage | None = None
+    asked: tuple[str, ...] = ()
 
     @property
     def spending(self) -> Decimal:
         """USD per hour, all machines together; what is not told counts as the ledger assumes."""
         return sum((row.usd_hour for row in self.rows if row.usd_hour is not None and row.id), Decimal(0))
+
+    @property
+    def nothing(self) -> str:
+        """What to say when there is no row: of those that did not answer nobody knows it."""
+        if not self.failures:
+            return "no run is open, and nothing is rented"
+        answered = [name for name in self.asked if name not in self.failures]
+        where = f"nothing is rented at {listing(answered)}; " if answered else ""
+        return f"no run is open; {where}{listing(list(self.failures))} did not answer"
+
+    def refuse_unknown(self) -> None:
+        """Raises OutsideFailed when a provider did not answer: what is rented there is not known."""
+        if self.failures:
+            _, _, step = next(iter(self.failures.values())).partition("; ")
+            what = f"{listing(list(self.failures))} did not answer: what is rented there now is not known"
+            raise OutsideFailed(what, step or "./inv status again")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -120,6 +139,7 @@ def status(
     said = outputs(here, providers) if output else {}
     for one in here:
         if one.run and (signs := said.get((one.provider, one.id))) is not None:
+            last_words.remember(ledger, one, signs)
             last_words.keep(ledger, one, signs)
     kept = storage(providers, heard.failures, LISTS) if output else None
     mine = {(one.provider, one.id) for one in live}
@@ -141,7 +161,7 @@ def status(
             made.append(bare(run, spent, left, ledger))
     strays = [one for one in live if not one.run]
     made += [row_of(one, "", Decimal(0), None, now, None, heard.failures) for one in strays]
-    return Status(now, tuple(made), tuple(foreign), heard.failures, kept)
+    return Status(now, tuple(made), tuple(foreign), heard.failures, kept, tuple(providers))
 
 
 def outputs(live: Sequence[Known], providers: Mapping[str, Provider]) -> dict[tuple[str, str], Signs]:
@@ -196,6 +216,11 @@ def bare(run: Run, spent: Decimal, left: Decimal | None, ledger: Ledger) -> Row:
     """A run without a machine."""
     fate = last_words.without_machine(ledger, run) if run.state == OPEN else Fate(run.state, run.words)
     return Row(run=run.name, state=fate.state, spent=spent, left=left, words=fate.words, next_step=fate.next_step)
+
+
+def listing(names: Sequence[str]) -> str:
+    """'runpod, vast and hyperbolic'."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def money(value: Decimal | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleet.deploy import everywhere
@@ -16,19 +17,24 @@ from profiles.nearest import nearest
 if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
 
+# Folders of this machine that no run may write its checkpoints, caches and logs into.
+SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr", "/usr/lib", "/var")
 KEPT = ("provider", "id", "name", "gb", "region", "machine", "tier")  # in the ledger's plan of a run
 
 
 def chosen(text: str, providers: Mapping[str, Provider]) -> Volume:
     """The volume of this id or name at one of the providers.
 
-    Raises WrongInput: none has it (naming the nearest, and those there are), several have it, or no asked provider
-    attaches volumes at all, telling what to do instead; OutsideFailed when the one that may have it did not answer.
+    Raises WrongInput: none has it (naming the nearest, and those there are), several have it, it is a folder of this
+    machine's system, or no asked provider attaches volumes at all, telling what to do instead; OutsideFailed when the
+    one that may have it did not answer.
     """
     able = {name: one for name, one in providers.items() if "volume" not in one.lacks}
     if not able:
         name = next(iter(providers))
         raise WrongInput(f"{name} attaches no volume", providers[name].lacks["volume"])
+    if text.startswith("/") and str(Path(text).resolve()) in SYSTEM:
+        raise WrongInput(f"--volume {text} is this machine's own system", "give a folder of your own")
     heard: everywhere.Heard[str, Sequence[Volume]] = everywhere.ask(able, lambda one: listed(one, text))
     known = [one for found in heard.results.values() for one in found]
     same = [one for one in known if text == one.id] or [one for one in known if text == one.name]
@@ -40,11 +46,19 @@ def chosen(text: str, providers: Mapping[str, Provider]) -> Volume:
     if heard.failures:
         name, why = next(iter(heard.failures.items()))
         raise OutsideFailed(f"whether {name} has a volume `{text}` is not known: {why}", "ask again in a moment")
+    if list(able) == ["local"]:
+        raise WrongInput(f"--volume {text}: this machine has no such folder or docker volume", here(known))
     near = nearest(text, [word for one in known for word in (one.name, one.id)])
     there = "; ".join(told(one) for one in known) or f"there is none: make one in the console of {' or '.join(able)}"
     raise WrongInput(
         f"no volume `{text}` at {', '.join(able)}", f"did you mean `{near}`? There are: {there}" if near else there
     )
+
+
+def here(known: Sequence[Volume]) -> str:
+    """What to type instead on this machine."""
+    there = f"; docker volumes: {', '.join(one.name or one.id for one in known)}" if known else ""
+    return f"give the absolute path of a folder that is there: --volume $PWD/FOLDER{there}"
 
 
 def listed(provider: Provider, text: str) -> Sequence[Volume]:

@@ -29,6 +29,7 @@ class Observed:
     there: dict[str, dict[str, Instance]] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
     open: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)  # what helps with a provider that does not answer
     refused: set[str] = field(default_factory=set)  # not asked again: it would change nothing
     _clean: dict[str, int] = field(default_factory=dict)
     _absent: dict[tuple[str, str], int] = field(default_factory=dict)  # clean lists in a row without it
@@ -96,7 +97,7 @@ def observe(
                 listed = sight(ledger, providers[name])
                 found.add(name, listed, known, question(ledger, name, listed, patience))
             except (OutsideFailed, WrongInput) as failure:
-                trouble[name] = failure.what
+                trouble[name], found.steps[name] = failure.what, failure.next_step
                 unasked = turn + 1 >= FEW and not known and not unsettled(ledger, name)
                 if unasked or isinstance(failure, (KeyRefused, WrongInput)):
                     found.refused.add(name)

@@ -11,7 +11,7 @@ from fleet.launch.end import end
 from fleet.launch.look import sight
 from fleet.launch.observe import Observed, observe
 from fleet.launch.patience import USUAL, Patience, unsaid
-from fleet.launch.recover import adopted_by_word, recovered
+from fleet.launch.recover import adopted_by_word, names, recovered
 from fleet.launch.rows import Row
 from fleet.launch.settle import settle
 from fleet.launch.thin import BEST, is_own
@@ -33,7 +33,8 @@ def reconcile(
     patience: Patience = USUAL,
     say: Callable[[str], None] = unsaid,
 ) -> list[Row]:
-    """Makes ledger and providers agree, and says what it found; rows that are not `done` need another look.
+    """Makes ledger and providers agree, and says what it found; rows that are not `done` need another look. Raises
+    WrongInput for a word of `adopt` that names no machine.
 
     Orders without an answer are settled; machines of ours that nobody wants are ended, those that an open run lacks are
     adopted; machines that are gone are proven gone; a lost ledger's runs are rebuilt from tags and environment. adopt:
@@ -65,7 +66,10 @@ class Reconciling:
         self._unsettled()
         self._seen = observe(self.ledger, self.providers, self.clock, self.patience, self.say)
         for name, why in self._seen.silent.items():
-            self.found.append(Row(rows.SILENT, name, words=f"{why}: nothing is concluded about it", done=False))
+            step = self._seen.steps.get(name, "")
+            self.found.append(
+                Row(rows.SILENT, name, words=f"{why}: nothing is concluded about it", done=False, step=step)
+            )
         for name, there in self._seen.there.items():
             for instance in there.values():
                 if not self._seen.is_gone(name, instance.id):
@@ -81,15 +85,35 @@ class Reconciling:
 
     def _named(self) -> None:
         """Adopts what the user names, before an order without an answer is judged: it may be what that one made."""
+        listed: dict[str, tuple[Instance, ...]] = {}
         for name in self.providers if self.adopt else ():
             try:
-                listed = sight(self.ledger, self.providers[name])
+                listed[name] = sight(self.ledger, self.providers[name])
             except (OutsideFailed, WrongInput):
                 continue  # told as silent later
-            for instance in listed:
+        self._there(listed)
+        for name, instances in listed.items():
+            for instance in instances:
                 if self.ledger.instance(name, instance.id) is None:
                     row = adopted_by_word(self.ledger, instance, self.adopt, self.dry_run)
                     self.found += [row] if row.kind == rows.ADOPTED else []
+
+    def _there(self, listed: Mapping[str, tuple[Instance, ...]]) -> None:
+        """Raises WrongInput for a word that names nothing; where somebody did not answer, it may be there: a row."""
+        words = set[str]().union(*(names(instance) for found in listed.values() for instance in found))
+        words |= {word for known in self.ledger.live() for word in (known.id, known.tag)}  # judged with all the others
+        words |= {attempt.tag for attempt in self.ledger.unsettled()}
+        if not (lost := [word for word in self.adopt if word not in words]):
+            return
+        if len(listed) == len(self.providers):
+            raise WrongInput(
+                f"no machine, tag or ledger `{lost[0]}` at {', '.join(listed) or 'any provider'}",
+                "./inv reconcile --dry-run names the machines that can be taken over",
+            )
+        silent = ", ".join(name for name in self.providers if name not in listed)
+        for word in lost:
+            said = f"`{word}` is not listed where there was an answer; {silent} did not answer"
+            self.found.append(Row(rows.UNCLEAR, "", words=said, done=False))
 
     def _unsettled(self) -> None:
         if not self.dry_run:

@@ -17,8 +17,7 @@ def adopted_by_word(ledger: Ledger, instance: Instance, adopt: Collection[str], 
     """A machine that is not ours: told, never touched, unless the user names its id, its tag or its ledger."""
     tag = tags.read(instance.tag)
     who = (instance.provider, instance.id, instance.tag)
-    named = {instance.id, instance.tag, tag.ledger if tag else ""} - {""}
-    if not named & set(adopt):
+    if not names(instance) & set(adopt):
         whose = f"another ledger's ({tag.ledger})" if tag else "not Stoker's"
         return Row(rows.FOREIGN, *who, words=f"{whose}; left alone, `--adopt {instance.id}` takes it")
     waiting = [each for each in ledger.unsettled() if each.provider == instance.provider and each.sent and not tag]
@@ -31,6 +30,12 @@ def adopted_by_word(ledger: Ledger, instance: Instance, adopt: Collection[str], 
     rebuilt(ledger, instance, run)
     ledger.adopt(instance, run)
     return Row(rows.ADOPTED, *who, run, "adopted, as named")
+
+
+def names(instance: Instance) -> set[str]:
+    """The words by which a user may name a machine: its id, its tag, the four letters of its ledger."""
+    tag = tags.read(instance.tag)
+    return {instance.id, instance.tag, tag.ledger if tag else ""} - {""}
 
 
 def recovered(ledger: Ledger, known: Known, dry_run: bool) -> Row:
@@ -56,7 +61,8 @@ def run_of(ledger: Ledger, instance: Instance) -> str:
 
 
 def rebuilt(ledger: Ledger, instance: Instance, run: str) -> None:
-    """Keeps the run when the ledger has none of that name. Its limits are not known: they hold in the container."""
+    """Keeps the run when the ledger has none of that name. Its limits are not known: they hold in the container,
+    and whoever watches it keeps no machine for what it holds without an end (fleet/watch/kept.py)."""
     if run in {known.name for known in ledger.runs()}:
         return
     ledger.add_run(

@@ -21,7 +21,8 @@ WISH = "wish"  # a wish that a dead process left open
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """kind: a word above; done: what had to be done is done (False in a dry run, or when it failed: words say why)."""
+    """kind: a word above; done: what had to be done is done (False in a dry run, or when it failed: words say why);
+    step: what helps, "" when looking again does."""
 
     kind: str
     provider: str
@@ -30,3 +31,4 @@ class Row:
     run: str = ""
     words: str = ""
     done: bool = True
+    step: str = ""

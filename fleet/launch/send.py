@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from fleet.clock import Clock
 from fleet.launch.candidate import Candidate, digest
+from fleet.launch.deadline import remember
 from fleet.launch.end import end
 from fleet.launch.look import look
 from fleet.launch.patience import Patience
@@ -44,6 +45,7 @@ def send(
         attempt = ledger.intend(
             wish, tag, provider.name, candidate.offer, candidate.usd_hour, most_usd_hour, digest(order)
         )
+        remember(ledger, wish.run, tag, candidate.container)
         ledger.sent(tag)
         try:
             instance = ordered(provider, order)

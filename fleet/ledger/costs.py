@@ -112,6 +112,12 @@ class Costs(Runs):
         """USD of one machine, up to now while it lives."""
         return usd(self._sums("i.provider || ' ' || i.id").get(f"{provider} {id}", 0))
 
+    def dearest(self, provider: str, id: str) -> Decimal | None:
+        """USD per hour: the most that one machine was counted at, by what was told where anything was."""
+        rows = self._all("SELECT * FROM segments WHERE provider = ? AND instance = ?", provider, id)
+        told = [row["usd_hour"] for row in rows if not row["assumed"]] or [row["usd_hour"] for row in rows]
+        return usd(max(told)) if told else None
+
     def _sums(self, by: str) -> dict[str, int]:
         """Micro-USD by that column."""
         now, totals = self.now(), dict[str, int]()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.clock import Clock
+from fleet.clock import Clock, SimulatedClock
 from fleet.ledger.book import stamp, unwritable
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.schema import NAMES, OURS, TABLES, VERSION
@@ -30,7 +30,8 @@ def open_ledger(folder: Path, clock: Clock) -> Ledger:
 
     A damaged one is moved aside to fleet.sqlite.bad-TIME, never deleted, and a new one begun under the same id, so that
     `reconcile` knows its machines by their tags; `Ledger.moved` then says so loudly. Raises Refused for one that a
-    newer version wrote or another program's file, OutsideFailed when it cannot be read or written.
+    newer version wrote, another program's file or a rehearsal that is over, OutsideFailed when it cannot be read or
+    written.
     """
     path = folder / FILE
     try:
@@ -42,12 +43,33 @@ def open_ledger(folder: Path, clock: Clock) -> Ledger:
             except Damaged as damage:
                 moved = aside(path, clock, str(damage))
                 connection = opened(path, clock)
-            return Ledger(path, connection, clock, moved)
+            ledger = Ledger(path, connection, clock, moved)
+            if isinstance(clock, SimulatedClock):
+                refuse_begun_anew(ledger)
+            return ledger
     except OSError as failure:
         raise OutsideFailed(
             f"the ledger {path} cannot be opened: {failure.strerror or failure}",
             "nothing was created; free space or mend the rights of its folder, then the same command again",
         ) from None
+
+
+def refuse_begun_anew(ledger: Ledger) -> None:
+    """Raises Refused, the file closed, when the simulators' time is before what was written down: they were started
+    anew, and number their machines from the beginning, so that this ledger would take new machines for its old ones.
+
+    Of the wall's clock nothing is concluded: one that was set back must not keep anybody from ending what is rented.
+    """
+    now, last = ledger.now(), ledger.newest_moment()
+    if last is None or last <= now:
+        return
+    folder = ledger.path.parent
+    ledger.shut()
+    raise Refused(
+        f"the simulators' clock shows {now:%Y-%m-%d %H:%M:%S}, and the last line of this rehearsal's ledger is of "
+        f"{last:%Y-%m-%d %H:%M:%S}: they were started anew, and number their machines anew",
+        f"delete {folder}, the old rehearsal, then the same command again",
+    )
 
 
 @contextmanager

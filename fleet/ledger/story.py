@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from fleet.ledger.book import Book, stamp, when
+from fleet.ledger.book import Book, maybe, stamp, when
 from fleet.ledger.values import BadMachine, Checkpoint, Event
 
 
@@ -31,6 +31,27 @@ class Story(Book):
             "SELECT * FROM events WHERE ? IN ('', run) ORDER BY id DESC LIMIT ?", run, last if last > 0 else -1
         )
         return [Event(when(row["at"]), row["run"], row["kind"], row["words"], row["instance"]) for row in rows][::-1]
+
+    def newest_moment(self) -> datetime | None:
+        """When something was last written down, by the clock of then; None: nothing yet."""
+        rows = self._all(
+            "SELECT max(at) AS at FROM (SELECT at FROM events UNION ALL SELECT at FROM snapshots"
+            " UNION ALL SELECT made FROM runs UNION ALL SELECT seen FROM instances)"
+        )
+        return maybe(rows[0]["at"])
+
+    def retell(self, run: str, kind: str, words: str, instance: str, young: timedelta) -> Event:
+        """Keeps an event in the place of the run's newest one, when that is of the same kind and machine and not older
+        than `young`; else beside it. For what changes often: only the newest of it is of use."""
+        with self._writing() as db:
+            row = db.execute("SELECT * FROM events WHERE run = ? ORDER BY id DESC LIMIT 1", (run,)).fetchone()
+            if row is None or (row["kind"], row["instance"]) != (kind, instance):
+                return self._note(db, run, kind, words, instance)
+            event = Event(self.now(), run, kind, words, instance)
+            if not timedelta(0) <= event.at - when(row["at"]) <= young:
+                return self._note(db, run, kind, words, instance)
+            db.execute("UPDATE events SET at = ?, words = ? WHERE id = ?", (stamp(event.at), words, row["id"]))
+            return event
 
     def checkpoint(self, run: str, step: int, url: str, digest: str, at: datetime | None = None) -> None:
         """Keeps that this checkpoint was verified; again is nothing new."""

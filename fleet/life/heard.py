@@ -31,10 +31,11 @@ class Heard:
 
     def started(self, at: datetime) -> None:
         """Its machine was started again at `at`: what was heard before is no sign of life, no idleness and no end. The
-        output of before is read again; its lines tell their time."""
+        output of before is read again; its lines tell their time. An end has none: it is old when the last line with a
+        time is, unless the container began after that one. One that is not known to be old counts."""
         if self.since is not None and self.since < at:
             self.since = None
-        if self.signs.told is None or self.signs.told < at:
+        if self.signs.told is not None and self.signs.told < at and not self.signs.begun:
             self.signs = replace(self.signs, stop="", exited=None)
 
     def due(self, now: datetime, every: timedelta) -> bool:

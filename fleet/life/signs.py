@@ -13,6 +13,8 @@ from typing import Any
 LONGEST = 64 << 10  # characters of a line that are read
 LAST_YEAR = 4102444800.0  # 2100: a later time is no time
 ENDED = re.compile(r"keeper: the run ended with (\d{1,3})(?!\d)")  # templates/run/keeper.py
+# The first line of a container that begins, also of one that is started again (templates/run/keeper.py, Keeper.read).
+BEGUN = re.compile(r"keeper: .*(can be ended from in here|at the end only this container stops)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class Signs:
     """The newest of each that was said. at: when the newest step ended, by the machine's own clock; saved: newest step
     whose checkpoint was written there (not: at the remote); seconds: of the newest step; stop: why the training loop
     ended, "" while it goes on; exited: the run script's exit code, once nothing of the run is left to do on the
-    machine; told: the time of the newest line that has one, by the machine's own clock."""
+    machine; told: the time of the newest line that has one, by the machine's own clock; begun: the container began
+    after that line, so that its end is no old one."""
 
     step: int | None = None
     at: datetime | None = None
@@ -31,6 +34,7 @@ class Signs:
     stop: str = ""
     exited: int | None = None
     told: datetime | None = None
+    begun: bool = False
 
     @property
     def training(self) -> bool:
@@ -50,6 +54,8 @@ def one(signs: Signs, line: str) -> Signs:
     """`signs` after one more line; a line that is none of ours changes nothing."""
     if ended := ENDED.search(line):
         return replace(signs, exited=int(ended[1]))
+    if BEGUN.search(line):
+        return replace(signs, stop="", exited=None, begun=True)
     start = line.find("{")
     if start < 0:
         return signs
@@ -63,7 +69,7 @@ def one(signs: Signs, line: str) -> Signs:
 def event(signs: Signs, record: dict[str, Any]) -> Signs:
     """`signs` after a metrics line (trainer/metrics/log.py)."""
     kind, step, at = record.get("event"), whole(record.get("step")), moment(record.get("time"))
-    signs = replace(signs, told=at or signs.told)
+    signs = replace(signs, told=at, begun=False) if at else signs
     if kind == "step" and step is not None:
         return replace(
             signs,

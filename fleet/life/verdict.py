@@ -84,7 +84,7 @@ def judge(sight: Sight, now: datetime, patience: Patience) -> Verdict:
         trained = f"trained until {signs.stop}; " if signs.stop else ""
         return Verdict(Life.FAILED, f"{trained}the run ended with {signs.exited}")
     if sight.paused and found.state in (State.STOPPED, State.INTERRUPTED):
-        return Verdict(Life.PAUSED, "its disk bills on")
+        return Verdict(Life.PAUSED, "stopped by you")
     if found.state is State.INTERRUPTED:
         return Verdict(Life.LOST, f"interrupted: {found.words or found.status}")
     if found.state is State.STOPPED:

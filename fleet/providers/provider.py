@@ -29,7 +29,9 @@ class Provider(Protocol):
     """
 
     name: str
-    lacks: Mapping[str, str]  # method or feature -> what to do instead
+    # Method or feature -> what to do instead. "stopped disk": what a container has written is lost when its machine is
+    # stopped, so that one which stands holds nothing.
+    lacks: Mapping[str, str]
 
     def offers(self, question: Question, seen: str) -> Found:
         """What can be rented now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from fleet.deploy import volume
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.left import hours_left
 from fleet.ledger.values import CREATED, Attempt, Limits, Run
@@ -14,6 +15,7 @@ from fleet.life.verdict import Life
 from fleet.resume.saved import Saved, newest
 from fleet.watch.ahead import ahead
 from fleet.watch.ahead import stands as stands_still
+from fleet.watch.holds import holds as held
 from fleet.watch.limits import Bounds, breaches
 from fleet.watch.watched import Watched
 from profiles.errors import CheckFailed, OutsideFailed, Refused
@@ -76,25 +78,29 @@ def stands(ledger: Ledger, now: Watched, force: bool) -> str:
 def source(ledger: Ledger, now: Watched, found: Sequence[Saved], word: Word, fresh: bool, at: datetime) -> Saved | None:
     """What the next machine goes on from; None: from the start, and that is known and wanted.
 
-    found: at the run's remote; word: what the user said; fresh: a run that never saved anything may begin anew. Raises
-    Refused when that would throw something away or nobody asked for it, CheckFailed when what was saved is not there
-    any more.
+    found: at the run's remote; word: what the user said; fresh: a run that never saved anything may begin anew. None
+    also for a run on a volume: what is there is gone on with (on_volume). Raises Refused when that would throw
+    something away or nobody asked for it, CheckFailed when what was saved is not there any more.
     """
     run, known = now.run, now.known
     there = newest(found)
-    if there is not None and (word.force or not holds(ledger, now, found, at)):
+    kept = holds(ledger, now, found, at)
+    if there is not None and (word.force or not kept):
         return there
     if there is None and word.from_start:
+        return None
+    if there is None and on_volume(run) and not kept:
         return None
     where = f"at {run.remote}" if run.remote else "elsewhere: it has no remote store"
     anew = f"./inv resume {run.name} --from-start"
     if known is not None and there is not None:
         told = ahead(ledger, now, there.step, at).words(there.step)
         raise Refused(
-            f"{known.provider} {known.id} stands with what only its disk holds of `{run.name}`: {told}",
+            f"{known.provider} {known.id} {'stands with what' if stands_still(now) else 'is there, and may hold what'}"
+            f" only its disk holds of `{run.name}`: {told}",
             f"{starts(now)}; --force ends it and goes on from step {there.step}",
         )
-    if known is not None and stands_still(now) and not (fresh and not holds(ledger, now, found, at)):
+    if known is not None and (kept or (stands_still(now) and not fresh)):
         raise Refused(
             f"nothing of `{run.name}` is saved {where}; the disk of {known.provider} {known.id} is all there is of it",
             f"{starts(now)}; {anew} ends it and begins anew",
@@ -116,11 +122,15 @@ def source(ledger: Ledger, now: Watched, found: Sequence[Saved], word: Word, fre
 
 
 def holds(ledger: Ledger, now: Watched, found: Sequence[Saved], at: datetime) -> bool:
-    """Whether the run's machine stands still, with much on its disk that its remote lacks (fleet/watch/ahead.py)."""
-    if not stands_still(now):
-        return False
+    """Whether the run's machine may hold what nobody else has (fleet/watch/holds.py)."""
     there = newest(found)
-    return not now.run.remote or ahead(ledger, now, there.step if there else None, at).much
+    return bool(held(ledger, now, lambda run: there.step if there else None, at))
+
+
+def on_volume(run: Run) -> str:
+    """The volume that the run goes on with on its next machine too (fleet/resume/places.py); "" for none."""
+    kept = volume.restored(run.plan.get("volume"))
+    return volume.named(kept) if kept is not None and not (kept.machine and run.remote) else ""
 
 
 def wakes(ledger: Ledger, now: Watched, found: Sequence[Saved], at: datetime) -> bool:
@@ -130,6 +140,8 @@ def wakes(ledger: Ledger, now: Watched, found: Sequence[Saved], at: datetime) ->
 
 def starts(now: Watched) -> str:
     """The next step that keeps what is on the disk."""
+    if not stands_still(now):
+        return f"./inv logs {now.run.name} tells more"
     return f"./inv resume {now.run.name} --same starts that machine again, so that it can send"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from fleet.clock import Clock
-from fleet.deploy import volume
+from fleet.deploy import traffic, volume
 from fleet.deploy.candidates import Priced, cap, shortlist
 from fleet.deploy.market import market
 from fleet.deploy.needs import Needs, needs_of
@@ -17,7 +17,7 @@ from fleet.ledger.values import Run
 from fleet.providers.provider import Provider
 from fleet.resume.policy import Loss, Policy, Where, allowed, takes_spot
 from profiles import gpus
-from profiles.errors import CheckFailed, StokerError, WrongInput
+from profiles.errors import CheckFailed, Refused, StokerError, WrongInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,17 @@ def places(
             f"{len(found.ranked)} offers would do, and the policy `{policy.where}` takes none of them", "--any"
         )
     most = cap(ranked, wishes)
-    return Places(tuple(shortlist(ranked, most)), most, found.failures)
+    tried = shortlist(ranked, most)
+    return Places(tuple([one for one in tried if pays(ledger, run, one)] or tried), most, found.failures)
+
+
+def pays(ledger: Ledger, run: Run, one: Priced) -> bool:
+    """Whether the budget pays for the bytes there, and for anything besides."""
+    try:
+        traffic.afterwards(ledger, run, one)
+    except Refused:
+        return False
+    return True
 
 
 def on_its_volume(run: Run, found: Needs) -> Needs:
@@ -76,6 +86,7 @@ def needs(run: Run, count: int | None = None) -> Needs:
     """What the run needs of a machine: by its profile when that is still here, else by what the ledger keeps."""
     kept, box = run.plan.get("needs") or {}, run.plan.get("container") or {}
     kinds = tuple(str(one) for one in kept.get("gpus") or ())
+    pulled = float(kept.get("pulled_gb") or 0)
     number = count or int(kept.get("count") or 0)
     disk = int(kept.get("disk_gb") or box.get("disk_gb") or 0)
     try:
@@ -83,7 +94,9 @@ def needs(run: Run, count: int | None = None) -> Needs:
 
         if not run.profile:
             raise WrongInput("no profile is known")
-        return needs_of(load(run.profile), counts=number or None, named=kinds, disk_bytes=disk * 1e9)
+        found = needs_of(load(run.profile), counts=number or None, named=kinds, disk_bytes=disk * 1e9)
+        return replace(found, pulled_gb=pulled)
     except StokerError:
         least = min((gpus.gpu(one).memory_mib for one in kinds), default=0)
-        return Needs(kinds, number, vram_mib=least, cuda=str(box.get("cuda") or ""), disk_gb=disk)
+        cuda = str(box.get("cuda") or "")
+        return Needs(kinds, number, vram_mib=least, cuda=cuda, disk_gb=disk, pulled_gb=pulled)

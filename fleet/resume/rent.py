@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fleet.deploy import traffic
 from fleet.deploy.candidates import Priced
 from fleet.launch.candidate import Candidate
 from fleet.launch.launch import launch
@@ -13,7 +14,7 @@ from fleet.launch.patience import Patience
 from fleet.ledger.values import OPEN, Attempt, Run
 from fleet.providers.values import Container, Instance
 from fleet.resume.again import container, plan
-from fleet.resume.decide import affordable
+from fleet.resume.decide import affordable, on_volume
 from fleet.resume.losses import last_machine, losses
 from fleet.resume.places import places
 from fleet.resume.saved import BEYOND, Saved, last_step
@@ -41,7 +42,8 @@ def rent(back: Comeback, run: Run, saved: Saved | None, before: str) -> Instance
     for words in found.failures.values():
         back.say(f"warning: {words}")
     boxes = [boxed(back, run, one) for one in found.tried]
-    step = f"step {saved.step}" if saved else "the start"
+    there = on_volume(run)
+    step = f"step {saved.step}" if saved else f"what is on volume {there}" if there else "the start"
     first = found.tried[0]
     place = (
         f"{first.offer.count} x {first.offer.gpu} at {first.offer.provider}" if first.offer.count else "this machine"
@@ -91,6 +93,7 @@ def unchanged(ledger: Ledger, run: str, before: str) -> None:
 def boxed(back: Comeback, run: Run, one: Priced) -> Container:
     """The container on one machine, which ends it when the limits are reached. Raises Refused when they are now."""
     now = back.clock.now()
+    run = traffic.afterwards(back.ledger, run, one)
     hours = affordable(back.ledger, run, now, one.usd_hour)
     return container(run, one.offer, one.usd_hour, back.secrets, back.login, now, hours, one.disk_gb)
 

@@ -118,6 +118,7 @@ def resume(back: Comeback, name: str, wait: bool = True) -> Resumed:
                 if any(is_own(ledger, one) and not one.ending for one in ledger.live(name)):
                     return Resumed(name, "another process has brought it back")
                 instance = rent(back, back.asked(ledger.run(name)), found, before)
+                before = OPEN  # it is open now: whoever ends it from here on has the last word
             done = seen(back, name, instance, wait)
             step = found.step if found else None
             if not done.waiting:

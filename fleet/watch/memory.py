@@ -36,16 +36,18 @@ def keep(ledger: Ledger, known: Known, signs: Signs, now: datetime, often: timed
 
 
 def recalled(ledger: Ledger, known: Known, signs: Signs) -> Signs:
-    """`signs` with what was kept of the machine, where that is more."""
+    """`signs` with what was kept of the machine, where that is more. A save that was kept says nothing of a later step:
+    another may have followed it."""
     last = newest(ledger, known)
     found = WORDS.fullmatch(last.words) if last else None
     if found is None:
         return signs
     step, saved, seconds = found[1] and int(found[1]), found[2] and int(found[2]), found[3] and float(found[3])
+    later = signs.step is not None and signs.saved is None and signs.step > (step or 0)
     return replace(
         signs,
         step=more(signs.step, step or None),
-        saved=more(signs.saved, saved or None),
+        saved=None if later else more(signs.saved, saved or None),
         seconds=signs.seconds or seconds or None,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,16 +11,22 @@ from typing import Any
 
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Checkpoint, Event, Known, Run
+from fleet.watch.memory import HEARD
 from fleet.watch.spending import billed
+
+SAVED = re.compile(r"\bsaved step (\d+)")  # fleet/watch/memory.py
+LAST = re.compile(r"step (\d+), its last one\b")  # fleet/watch/watch.py, fleet/resume/saved.py
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine of the run. hours: that it was rented so far; usd: the same in dollars."""
+    """One machine of the run. hours: that it was rented so far; usd: the same in dollars; usd_hour: what it is counted
+    at, and of one that is over the most that it ever was (a stopped one may cost nothing at its end)."""
 
     known: Known
     hours: float
     usd: Decimal
+    usd_hour: Decimal
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; money as text of a decimal number."""
@@ -32,7 +40,7 @@ class Machine:
             "from": one.first.isoformat(timespec="seconds"),
             "to": one.ended.isoformat(timespec="seconds") if one.ended else None,
             "hours": round(self.hours, 3),
-            "usd_hour": f"{one.usd_hour:f}",
+            "usd_hour": f"{self.usd_hour:f}",
             "price_assumed": one.assumed,
             "usd": f"{self.usd:f}",
             "ended_because": one.why or None,
@@ -41,7 +49,8 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """usd, hours: over all machines; left: USD of the budget, None without one; goal: the step it trains to."""
+    """usd, hours: over all machines; left: USD of the budget, None without one; goal: the step it trains to;
+    saved: the newest step of which anybody heard that its checkpoint was written."""
 
     run: Run
     machines: tuple[Machine, ...]
@@ -51,6 +60,7 @@ class Report:
     left: Decimal | None
     hours: float
     goal: int | None
+    saved: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; nothing secret."""
@@ -74,7 +84,7 @@ class Report:
             "left_usd": None if self.left is None else f"{self.left:f}",
             "hours": round(self.hours, 3),
             "goal_step": self.goal,
-            "saved_step": self.checkpoints[0].step if self.checkpoints else None,
+            "saved_step": self.saved,
             "machines": [one.to_json() for one in self.machines],
             "checkpoints": [
                 {"step": one.step, "url": one.url, "seen": one.at.isoformat(timespec="seconds")}
@@ -97,20 +107,32 @@ def report(ledger: Ledger, name: str, now: datetime) -> Report:
     run = ledger.run(name)
     machines = [
         Machine(
-            one, ((one.ended or now) - one.first).total_seconds() / 3600, ledger.instance_cost(one.provider, one.id)
+            one,
+            ((one.ended or now) - one.first).total_seconds() / 3600,
+            ledger.instance_cost(one.provider, one.id),
+            (ledger.dearest(one.provider, one.id) if one.ended else None) or one.usd_hour,
         )
         for one in ledger.known(name)
     ]
+    checkpoints, events = ledger.checkpoints(name), ledger.events(name)
     return Report(
         run=run,
         machines=tuple(machines),
-        checkpoints=tuple(ledger.checkpoints(name)),
-        events=tuple(ledger.events(name)),
+        checkpoints=tuple(checkpoints),
+        events=tuple(events),
         usd=ledger.cost(name),
         left=ledger.left(name),
         hours=billed(ledger, name, now).total_seconds() / 3600,
         goal=goal(run),
+        saved=saved(run, checkpoints, events),
     )
+
+
+def saved(run: Run, checkpoints: Sequence[Checkpoint], events: Sequence[Event]) -> int | None:
+    """The newest step that is known to be saved: seen at the remote, said by its machine, or why the run is done."""
+    told = [found for one in events if one.kind == HEARD and (found := SAVED.search(one.words))]
+    told += [found for words in (run.words, *(one.words for one in events)) if (found := LAST.match(words))]
+    return max((*(one.step for one in checkpoints), *(int(found[1]) for found in told)), default=None)
 
 
 def goal(run: Run) -> int | None:

@@ -14,15 +14,16 @@ from fleet.watch.limits import Bounds, Spent
 
 AT_WORK = 0.05  # of a GPU's time: below it, it does nothing
 # No idleness: a pull is none, nobody knows, or it is not the machine that one waits for.
-WAITING = (Life.BOOTING, Life.UNREADABLE, Life.PAUSED, Life.LOST, Life.STUCK)
+# What has ended is ended by whoever watches, or kept for what it still has to send.
+WAITING = (
+    *(Life.BOOTING, Life.UNREADABLE, Life.PAUSED, Life.LOST, Life.STUCK),
+    *(Life.DONE, Life.LIMITED, Life.FAILED),
+)
 
 
 def spending(ledger: Ledger, run: Run, known: Known | None, heard: Heard, now: datetime, life: Life) -> Spent:
     """What the run has used at `now`."""
-    sending = (
-        life in (Life.DONE, Life.LIMITED) and heard.signs.exited is None
-    )  # its last checkpoint, which is all of it
-    idle = (heard.quiet if known is not None and life not in WAITING and not sending else None) or timedelta(0)
+    idle = (heard.quiet if known is not None and life not in WAITING else None) or timedelta(0)
     usd_hour = None if known is None else Decimal(known.usd_hour)
     return Spent(ledger.cost(run.name), usd_hour, billed(ledger, run.name, now), idle)
 

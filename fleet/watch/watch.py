@@ -14,7 +14,7 @@ from fleet.ledger.values import DONE, ENDED, FAILED, OPEN, Run
 from fleet.life.heard import Heard
 from fleet.life.verdict import Life
 from fleet.providers.values import State
-from fleet.watch.ahead import only_there, stands, unsent_end
+from fleet.watch.kept import Kept
 from fleet.watch.memory import OFTEN, keep
 from fleet.watch.watched import Eyes, Watched, look
 from profiles.errors import StokerError, WrongInput
@@ -54,6 +54,10 @@ class Watch:
     heard: dict[tuple[str, str], Heard] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)  # lost, and nobody here brings them back: run -> why
     told: set[tuple[str, str]] = field(default_factory=set)
+    kept: Kept = field(init=False)  # machines that hold what nobody else has
+
+    def __post_init__(self) -> None:
+        self.kept = Kept(self.eyes, lambda run: self.saved(run), lambda words: self.trouble(words))
 
 
 def watch(watching: Watch, names: Sequence[str]) -> None:
@@ -105,6 +109,8 @@ def act(watching: Watch, found: Watched) -> None:
     if found.breaches:
         words = "; ".join(breach.words for breach in found.breaches)
         finish(watching, found, ENDED, f"limit reached: {words}")
+    elif words := watching.kept.too_long(found):
+        finish(watching, found, OVER.get(life, ENDED), words)
     elif life in OVER:
         over(watching, found)
     elif found.verdict.resumable:
@@ -119,6 +125,7 @@ def remember(watching: Watch, found: Watched) -> None:
         keep(eyes.ledger, known, found.heard.signs, eyes.clock.now(), often)
     if found.verdict.life is Life.TRAINING:
         watching.left.pop(found.run.name, None)
+        watching.kept.trains(found)
         if watching.resumes is not None and not watching.resumes.busy(found.run.name):
             watching.resumes.gave_up.pop(found.run.name, None)
 
@@ -140,21 +147,9 @@ def over(watching: Watch, found: Watched) -> None:
     hold meanwhile. What is on the machine alone stays there until a limit or the user ends it."""
     if at_work(found) and found.heard.signs.exited is None and not sent(watching, found):
         return say(watching, found, f"{found.verdict.life}: {found.verdict.why}; waiting until everything is sent")
-    if only_copy(found):
-        return say(watching, found, f"{found.verdict.life}; its checkpoints are on the machine alone: it is kept")
-    if unsent(watching, found):
-        return say(watching, found, f"{found.verdict.why}; what it made may be on the machine alone: it is kept")
-    if why := unsent_end(watching.eyes.ledger, found, watching.saved):
-        return say(watching, found, f"{found.verdict.why}; {why}")
+    if watching.kept.why(found):
+        return None
     return finish(watching, found, OVER[found.verdict.life], found.verdict.why)
-
-
-def unsent(watching: Watch, found: Watched) -> bool:
-    """Whether a run that ended badly after it had trained may have failed at sending the last of it. Its machine is
-    kept until a limit ends it."""
-    signs = found.heard.signs
-    bad = signs.exited not in (None, 0, 75) and (signs.step is not None or signs.saved is not None)
-    return bad and at_work(found) and watching.finished(found.run) is None
 
 
 def sent(watching: Watch, found: Watched) -> bool:
@@ -172,14 +167,14 @@ def lost(watching: Watch, found: Watched) -> None:
     name, why = found.run.name, found.verdict.why
     if found.gone and (step := watching.finished(found.run)) is not None:
         return finish(watching, found, DONE, f"step {step}, its last one, is at the remote")
-    if name in watching.left or (watching.resumes is not None and watching.resumes.busy(name)):
+    if watching.resumes is not None and watching.resumes.busy(name):
         return None
-    if only_copy(found):
-        watching.left[name] = f"{why}; its checkpoints are on that machine alone: it is kept"
-        return say(watching, found, watching.left[name])
-    if words := only_there(watching.eyes.ledger, found, watching.saved, watching.eyes.clock.now()):
+    if name in watching.left and not watching.kept.has(found):
+        return None
+    if words := watching.kept.why(found):
         watching.left[name] = f"{why}; {words}"
-        return say(watching, found, watching.left[name])
+        return None
+    watching.left.pop(name, None)
     if watching.resumes is None:
         terminate(watching, found, why)
         watching.eyes.ledger.tell(name, "lost", why, found.known.id if found.known else "")
@@ -218,10 +213,3 @@ def say(watching: Watch, found: Watched, words: str) -> None:
 def at_work(found: Watched) -> bool:
     """Whether its machine may still be doing something."""
     return not found.gone and found.known is not None and found.known.instance.state in AT_WORK
-
-
-def only_copy(found: Watched) -> bool:
-    """Whether ending the machine would take all that the run has made."""
-    signs = found.heard.signs
-    made = signs.step is not None or signs.saved is not None or stands(found)
-    return not found.run.remote and not found.gone and bool(made)

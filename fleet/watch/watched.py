@@ -17,6 +17,7 @@ from fleet.life.signs import read
 from fleet.life.verdict import Life, Patience, Sight, Verdict, judge
 from fleet.providers.provider import Provider
 from fleet.providers.values import State
+from fleet.watch.disk import bare
 from fleet.watch.limits import Breach, Spent, breaches
 from fleet.watch.spending import AT_WORK, bounds, spending
 from profiles.errors import StokerError
@@ -59,7 +60,7 @@ class Eyes:
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A run after one look. known None: it has no machine; gone: that is proven, of one that it had; holder: the
-    process that launches for it, "" for none."""
+    process that launches for it, "" for none; bare: why nothing of the run ends with its machine, "" when it may."""
 
     run: Run
     known: Known | None
@@ -70,6 +71,7 @@ class Watched:
     trouble: str = ""  # what could not be asked, with the reason
     holder: str = ""
     gone: bool = True
+    bare: str = ""
 
 
 def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
@@ -91,9 +93,10 @@ def look(eyes: Eyes, run: Run, heard: Heard) -> Watched:
     begun = started(ledger, known)
     if begun > known.first:
         heard.started(begun)
+    without = bare(run, known.instance, eyes.providers.get(known.provider))
     verdict = judge(seen(eyes, known, heard, listed, begun, away), now, eyes.patience)
     spent = spending(ledger, run, known, heard, now, verdict.life)
-    return Watched(run, known, verdict, heard, spent, bound(spent, run, eyes), trouble, holder, away)
+    return Watched(run, known, verdict, heard, spent, bound(spent, run, eyes), trouble, holder, away, without)
 
 
 def is_gone(eyes: Eyes, known: Known, now: datetime) -> bool:

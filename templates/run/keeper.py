@@ -58,6 +58,7 @@ class Keeper:
         self.wanted, self.way, self.time, self.place = False, False, watching.Time(), "/dev/null"
         with suppress(OSError):  # a file in memory, where `run` writes its folder's name: no disk, nothing left behind
             self.place = f"/proc/{os.getpid()}/fd/{os.memfd_create('stoker-keeper')}"
+        traces.foretell(self.place, HOME, command)
         self.quiet, self.unsent = traces.Quiet(self.place), traces.Unsent(self.place, say)
 
     def read(self) -> None:
@@ -143,6 +144,7 @@ class Keeper:
             if alive:
                 self.ended = 0.0
             elif self.asked or not (self.why or self.stays()):
+                self.unsent.stopped()
                 return self.code
             self.why = self.why or self.reason(alive)
             if self.why and not alive:
@@ -160,6 +162,7 @@ class Keeper:
         told = signal.sigtimedwait(WAITED_FOR, seconds)
         if told and told.si_signo in FORWARDED:
             self.asked = True
+            self.unsent.stopping()
             self.pass_on(told.si_signo)
 
     def end(self) -> int:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Unsent:
 
     def __init__(self, place: str, say: Callable[[str], None]) -> None:
         self.place, self.say, self.path, self.url = place, say, "", ""
-        self.since, self.told = 0.0, -TELL
+        self.since, self.told, self.asked = 0.0, -TELL, False
 
     def keeps(self, now: float, deadline: float) -> bool:
         """Whether the machine is to stay for it: until `deadline`, where there is one (not 0), else for a day. Says so
@@ -99,6 +99,19 @@ class Unsent:
             self.say(f"to send it by hand: python3 -m trainer sync {run} --to {url}")
         return True
 
+    def stopping(self) -> None:
+        """Asked to stop from outside: a keeper on the host (keep.sh) must not take that for a good end before `stopped`
+        says what is at the remote; it hears no more of us when the container is killed meanwhile."""
+        if not self.asked and len([line for line in written(self.place)[:2] if line]) == 2:
+            self.asked = True
+            self.say("stopping: what is at the remote is not known yet")
+
+    def stopped(self) -> None:
+        """What became of it, once nothing runs any more."""
+        if self.asked:
+            path, _ = self.newest()
+            self.say(f"stopping: {f'{Path(path).name} is not' if path else 'all is'} at the remote")
+
     def newest(self) -> tuple[str, str]:
         """Its path, and its run's remote. What cannot be read is not there."""
         run, remote, *known = [*written(self.place), "", ""]
@@ -115,6 +128,24 @@ class Unsent:
                     return str(path), url
                 break
         return "", ""
+
+
+def foretell(place: str, home: str, command: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
+    """Writes what `run` will write when it has asked the trainer: it may fail before that, on a disk that holds a
+    checkpoint. By the variables, as `settings` and trainer/run/folder.py read them, and by the flags."""
+    profile = document(f"{home}/profile.json")
+    base, repository, volume = environ.get("NANOCHAT_BASE_DIR"), environ.get("HF_REPO_ID"), profile.get("volume")
+    tag = environ.get("MODEL_TAG") or profile.get("profile") or "run"
+    above = volume if isinstance(volume, str) and os.access(volume, os.W_OK) else home
+    run = environ.get("STOKER_RUN_DIR") or (f"{base}/base_checkpoints/{tag}" if base else f"{above}/runs/{tag}")
+    kind = "datasets/" if environ.get("HF_REPO_TYPE") == "dataset" else ""
+    remote = environ.get("STOKER_REMOTE") or (f"hf://{kind}{repository}/{tag}" if repository else "")
+    for flag, after in zip(command, [*command[1:], ""], strict=True):
+        name, equals, value = flag.partition("=")
+        run = (value if equals else after) if name == "--run" else run
+        remote = (value if equals else after) if name == "--remote" else remote
+    with suppress(OSError, ValueError):
+        Path(place).write_text(f"{Path.cwd() / run}\n{remote}\n", encoding="utf-8", errors="surrogateescape")
 
 
 def written(place: str) -> list[str]:

@@ -50,3 +50,10 @@ def test_rows_of_resuming_become_lines_with_what_they_were_held_against():
     assert "| kills / of all | 199 of 200 | - | bit-equal (**missed**) |" in told
     assert "10 minutes" in told and "old" not in told
     assert told == table.resume_filled(told, result)
+
+
+def test_the_page_of_providers_shows_the_committed_proofs():
+    text = table.PROVIDERS.read_text(encoding="utf-8")
+    result = json.loads(table.FLEET_RESULT.read_text(encoding="utf-8"))
+    assert text == table.put(text, "fleet", table.fleet_markdown(result))
+    assert all(f"| {row['what']} | {row['shown']} |" in text for row in result["rows"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.trainer.baked import SECONDS, Image
+from tests.trainer.baked import SECONDS, Image, until
 from tests.trainer.machine_end import Provider
 
 KEY = "rpa_HUSHHUSHHUSHHUSHHUSH"
@@ -56,6 +56,11 @@ class Machine:
     def gone(self) -> int:
         assert self.process is not None
         return self.process.wait(SECONDS)
+
+    def looked(self, times: int) -> None:
+        """Waits until the keeper has looked so often again, from begin to end: it asks for the time at every look."""
+        enough = self.provider.looks + times + 1
+        until(lambda: self.provider.looks >= enough)
 
     def pass_time(self, seconds: float) -> None:
         self.provider.now += seconds

@@ -44,6 +44,7 @@ class Provider:
     machine: int = 0
     now: float = START
     headers: dict[str, str] = field(default_factory=dict)
+    looks: int = 0  # how often the time was asked for
 
     def told(self) -> list[str]:
         return [str(call) for call in self.calls]
@@ -67,6 +68,7 @@ def serving() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
             if self.path == "/_sim/clock":
+                provider.looks += 1
                 return self.say(200, {"now": datetime.fromtimestamp(provider.now, UTC).isoformat()})
             length = int(self.headers.get("Content-Length") or 0)
             raw = self.rfile.read(length)

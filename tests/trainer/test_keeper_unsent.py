@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from tests.trainer.machine_end import START, Provider, serving
 HOUR = 60 * MINUTE
 URL = "s3://user:hush@bucket/run"
 SEAL = "ab" * 32
-LOOKS = 3.0  # seconds in which the keeper has looked ten times and more
+LOOKS = 12  # more than the keeper has to see nothing in a row (traces.py)
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def ran(image: Image, then: str, remote: str = URL) -> tuple[str, ...]:
     return ("sh", "-c", f"{made}; {told}; touch began; {then}")
 
 
-WAITS = "trap 'exit 75' TERM; while :; do sleep 0.05; done"
+WAITS = "trap 'exit 75' TERM; touch ready; while :; do sleep 0.05; done"
 
 
 def seen(image: Image, **told: object) -> None:
@@ -62,13 +61,13 @@ class TestIdleness:
         machine.start(*ran(machine.image, WAITS), **idle)
         until((machine.image.volume / "began").exists)
         for _ in range(3):
-            time.sleep(LOOKS)
+            machine.looked(LOOKS)
             machine.pass_time(31 * MINUTE)
-        time.sleep(LOOKS)
+        machine.looked(LOOKS)
         assert provider.calls == [] and machine.process.poll() is None
         assert "step-00000002 is not at the remote" in machine.words()
         there(machine.image)
-        time.sleep(LOOKS)
+        machine.looked(LOOKS)
         machine.pass_time(31 * MINUTE)
         machine.gone()
         assert provider.told() == [f"DELETE {POD}"] and "idle for 30 minutes" in machine.words()
@@ -85,10 +84,10 @@ class TestIdleness:
     def test_without_a_deadline_it_is_believed_for_a_day(self, machine, provider):
         machine.start(*ran(machine.image, WAITS), STOKER_IDLE_MINUTES="30", **RUNPOD)
         until((machine.image.volume / "began").exists)
-        time.sleep(LOOKS)
+        machine.looked(LOOKS)
         machine.pass_time(HOUR)
         until(lambda: "24 hours more" in machine.words())
-        time.sleep(LOOKS)
+        machine.looked(LOOKS)
         machine.pass_time(24 * HOUR + MINUTE)
         machine.gone()
         assert provider.told() == [f"DELETE {POD}"]
@@ -100,8 +99,9 @@ class TestIdleness:
         until((image.volume / "began").exists)
         for count in range(1, 4):  # the newest is there, an older one is on its way
             seen(image, seals={"step-00000002": SEAL}, sent_bytes=count)
-            time.sleep(LOOKS)
+            machine.looked(LOOKS)
             machine.pass_time(20 * MINUTE)
+        machine.looked(2)
         assert provider.calls == [] and machine.process.poll() is None
 
 
@@ -191,3 +191,84 @@ def test_the_real_run_sends_through_an_outage_and_then_the_machine_ends(machine,
         machine.pass_time(40 * MINUTE)
     machine.gone()
     assert provider.told() == [f"DELETE {POD}"] and "keeper: the run ended with 0" in machine.words()
+
+
+class TestBeforeTheRunHasAskedTheTrainer:
+    """A disk that was started again holds a checkpoint which the remote has not, and nothing can be trained there."""
+
+    def start(self, machine: Machine, script: str, *sends: str) -> None:
+        image = machine.image
+        (image.run_folder / "checkpoints" / "step-00000002").mkdir(parents=True)
+        manifest = image.run_folder / "checkpoints" / "step-00000002" / "manifest.json"
+        manifest.write_text(json.dumps({"step": 2, "sha256": SEAL}))
+        image.profile(gpu={"type": "H100", "count": 8, "compute_capability": "9.0", "memory_gb": 80})
+        image.attempts(*sends)
+        limits = {"STOKER_END_INSTANCE": "1", "STOKER_DEADLINE": str(int(START) + 86400), "STOKER_RESTARTS": "0"}
+        machine.start(str(image.bin / script), STOKER_REMOTE=URL, **limits, **RUNPOD)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("script", ["entrypoint", "run"])
+    def test_a_machine_that_is_not_fit_sends_it_before_it_ends(self, machine, provider, script):
+        self.start(machine, script, "exit 3", "exit 0")
+        until(lambda: "try 2 in 300 s" in machine.words())
+        assert provider.calls == []
+        machine.pass_time(301)
+        machine.gone()
+        assert provider.told() == [f"DELETE {POD}"] and "keeper: the run ended with 3" in machine.words()
+        assert [line.split()[0] for line in machine.image.told()] == ["sync", "sync"]
+
+    def test_a_run_that_cannot_even_say_where_it_is_leaves_it_in_the_keepers_care(self, machine, provider):
+        (machine.image.bin / "steps").write_text("exit 3\n")
+        self.start(machine, "run")
+        until(lambda: "step-00000002 is not at the remote" in machine.words())
+        machine.looked(3)
+        assert provider.calls == [] and "keeper: the run ended with 3" in machine.words()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "flags, variables",
+        [
+            ((), {"STOKER_REMOTE": URL}),
+            ((), {"MODEL_TAG": "d20", "HF_REPO_ID": "someone/checkpoints"}),
+            ((), {"MODEL_TAG": "d20", "HF_REPO_ID": "someone/data", "HF_REPO_TYPE": "dataset"}),
+            ((), {"NANOCHAT_BASE_DIR": "/tmp/base", "HF_REPO_ID": "someone/checkpoints"}),
+            ((), {"STOKER_RUN_DIR": "here/it", "STOKER_REMOTE": URL, "MODEL_TAG": "d20"}),
+            (("--run", "/tmp/typed", "--remote=file:///typed"), {"STOKER_REMOTE": URL, "STOKER_RUN_DIR": "/tmp/it"}),
+        ],
+        ids=str,
+    )
+    def test_what_it_takes_for_the_folder_and_the_remote_is_what_run_says(self, machine, flags, variables):
+        image = machine.image
+        shown = image.run("run", "--dry-run", *flags, **variables).stdout
+        facts = dict(line.split(None, 2)[::2] for line in shown.splitlines() if line.startswith("run folder"))
+        facts |= {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.startswith("remote ")}
+        machine.start("sh", "-c", 'cp "$stoker_kept" told; :', *flags, **variables)
+        machine.gone()
+        folder, remote = (image.volume / "told").read_text().splitlines()
+        assert folder == str(image.volume / facts["run"])
+        assert remote.replace("user:hush@", "***@") == facts["remote"]
+
+
+class TestStoppedFromOutside:
+    """What keep.sh reads where no key is in the container: 75 alone does not say that all is sent."""
+
+    def stopped(self, machine: Machine, *command: str, before=lambda: None) -> list[str]:
+        process = machine.start(*command, STOKER_END_INSTANCE="1")
+        until((machine.image.volume / "ready").exists)
+        before()
+        process.terminate()
+        assert process.wait(SECONDS) == 75
+        return [line for line in machine.words().splitlines() if "stopping" in line]
+
+    UNKNOWN = "keeper: stopping: what is at the remote is not known yet"
+
+    def test_it_says_what_is_left_behind(self, machine):
+        left = "keeper: stopping: step-00000002 is not at the remote"
+        assert self.stopped(machine, *ran(machine.image, WAITS)) == [self.UNKNOWN, left]
+
+    def test_it_says_that_nothing_is(self, machine):
+        said = self.stopped(machine, *ran(machine.image, WAITS), before=lambda: there(machine.image))
+        assert said == [self.UNKNOWN, "keeper: stopping: all is at the remote"]
+
+    def test_without_a_remote_there_is_nothing_to_say(self, machine):
+        assert self.stopped(machine, *ran(machine.image, WAITS, remote="")) == []

@@ -61,7 +61,7 @@ class TestTheEndOfTheRun:
         machine.start("sh", "-c", "exit 3", STOKER_END_INSTANCE="1", STOKER_KEEP_MINUTES="30", **RUNPOD)
         until(lambda: "kept 30 minutes" in machine.words())
         machine.pass_time(29 * MINUTE)
-        time.sleep(0.6)  # nothing happens, some looks long
+        machine.looked(3)  # nothing happens
         assert provider.calls == []
         machine.pass_time(MINUTE)
         machine.gone()
@@ -81,7 +81,7 @@ class TestTheDeadline:
         machine.start(*SLEEPS, STOKER_DEADLINE=str(deadline), STOKER_GRACE="20", **RUNPOD)
         until((machine.image.volume / "began").exists)
         machine.pass_time(60 * MINUTE - 30)
-        time.sleep(0.6)
+        machine.looked(3)
         assert provider.calls == [] and not (machine.image.volume / "saved").exists()
         machine.pass_time(10)
         machine.gone()
@@ -91,7 +91,7 @@ class TestTheDeadline:
 
     def test_it_holds_when_the_run_has_ended_long_before(self, machine, provider):
         machine.start("true", STOKER_DEADLINE=str(START + 600), **RUNPOD)
-        time.sleep(0.8)
+        machine.looked(3)
         assert provider.calls == []
         machine.pass_time(600)
         machine.gone()
@@ -123,7 +123,7 @@ class TestIdleness:
     def gpus(self, machine: Machine, *words: str) -> None:
         file = machine.image.root / "smi" / "nvidia-smi"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\ncat <<EOF\n{chr(10).join(words)}\nEOF\n")
+        file.write_text(f"#!/bin/sh\ncat <<EOF\n{chr(10).join(words)}\nEOF\n>'{file.parent}/asked'\n")
         file.chmod(0o755)
         machine.image.environment["PATH"] = f"{file.parent}:{machine.image.environment['PATH']}"
 
@@ -135,9 +135,9 @@ class TestIdleness:
         self.gpus(machine, "0", "4")
         machine.start(*SLEEPS, STOKER_IDLE_MINUTES="15", **RUNPOD)
         until((machine.image.volume / "began").exists)
-        time.sleep(1.2)
+        machine.looked(12)
         machine.pass_time(14 * MINUTE)
-        time.sleep(0.6)
+        machine.looked(3)
         assert provider.calls == []
         machine.pass_time(MINUTE)
         machine.gone()
@@ -149,18 +149,20 @@ class TestIdleness:
         machine.start("sh", "-c", self.WRITES + self.TRAINS, STOKER_IDLE_MINUTES="15", **RUNPOD)
         until((machine.image.volume / "began").exists)
         for _ in range(6):
-            time.sleep(0.4)
+            machine.looked(2)
             machine.pass_time(10 * MINUTE)
+        machine.looked(2)
         assert provider.calls == [] and machine.process.poll() is None
 
     def test_a_busy_gpu_goes_on_without_lines(self, machine, provider):
         self.gpus(machine, "3", "97")
         machine.start(*SLEEPS, STOKER_IDLE_MINUTES="15", **RUNPOD)
         until((machine.image.volume / "began").exists)
-        time.sleep(0.5)
+        until((machine.image.root / "smi" / "asked").exists)
         for _ in range(5):
-            time.sleep(0.3)
+            machine.looked(3)
             machine.pass_time(10 * MINUTE)
+        machine.looked(2)
         assert provider.calls == [] and machine.process.poll() is None
 
     def test_a_clock_that_jumps_is_no_idleness(self, machine, provider):
@@ -168,7 +170,7 @@ class TestIdleness:
         machine.start("sh", "-c", self.WRITES + self.TRAINS, STOKER_IDLE_MINUTES="15", **RUNPOD)
         until((machine.image.volume / "began").exists)
         machine.pass_time(1000 * MINUTE)
-        time.sleep(1)
+        machine.looked(4)
         assert provider.calls == []
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.trainer.baked import Image, checkpoint, stop, until
 from tests.trainer.machine_end import START, Provider, serving
+from trainer.checkpoint.manifest import FORMAT, sealed
 
 REMOTE = "s3://user:hush@bucket/run"
 slow = pytest.mark.slow
@@ -92,10 +93,35 @@ def test_a_checkpoint_that_is_damaged_here_is_not_sent_again_and_again(image):
 
 
 @slow
-@pytest.mark.parametrize("code", [2, 4])
-def test_after_a_wrong_input_or_beside_another_run_nothing_is_sent(image, code):
+@pytest.mark.parametrize(("code", "count"), [(2, 1), (4, 0)])
+def test_after_a_wrong_input_it_is_sent_and_beside_another_run_it_is_not(image, code, count):
     trained(image, code=code)
-    assert image.run("run", STOKER_BACKOFF="0", STOKER_REMOTE=REMOTE).returncode == code and sends(image) == 0
+    assert image.run("run", STOKER_BACKOFF="0", STOKER_REMOTE=REMOTE).returncode == code and sends(image) == count
+
+
+@slow
+def test_what_is_here_is_sent_when_it_could_not_be_gone_on_from(image):
+    image.attempts("exit 0", f"{checkpoint(image.run_folder, 2)}; exit 2", "exit 0")
+    known = {"STOKER_BACKOFF": "0", "STOKER_RESTARTS": "0", "STOKER_REMOTE": REMOTE}
+    image.run("run", **known)
+    image.attempts("exit 3", "exit 0")  # what looks damaged is looked for at the remote, in vain
+    assert image.run("run", **known).returncode == 3
+    assert [line.split()[0] for line in image.told()] == ["pull", "sync"]
+
+
+@slow
+@pytest.mark.parametrize("kept", [True, False])
+def test_before_it_has_trained_it_sends_where_a_keeper_would_wait_for_it(image, tmp_path, kept):
+    place = tmp_path / "kept"
+    place.write_text(f"{image.run_folder}\n{REMOTE}\n")
+    image.attempts(f"{checkpoint(image.run_folder, 2)}; exit 75")
+    assert image.run("run").returncode == 75 and image.steps_here() == [2]
+    image.attempts("exit 0")
+    known = {"stoker_kept": str(place)} if kept else {}
+    assert image.run("run", "--no-such-flag", STOKER_REMOTE=REMOTE, **known).returncode == 2
+    assert sends(image) == (1 if kept else 0)
+    if kept:
+        assert kept_words(image, place) == [str(image.run_folder), REMOTE, "step-00000002"]
 
 
 def kept_words(image: Image, place: Path) -> list[str]:
@@ -108,8 +134,17 @@ def test_the_keeper_is_told_what_is_at_the_remote_and_nothing_else(image, tmp_pa
     known = {"STOKER_BACKOFF": "0", "STOKER_REMOTE": REMOTE, "stoker_kept": str(place)}
     assert image.run("run", **known).returncode == 0
     assert kept_words(image, place) == [str(image.run_folder), REMOTE, "step-00000002", "step-00000004"]
-    image.attempts("exit 0", checkpoint(image.run_folder, 6), "exit 1")
-    image.run("run", **known)
-    assert kept_words(image, place) == [str(image.run_folder), REMOTE], (
-        "neither what looks damaged, nor what was not sent"
-    )
+
+
+@slow
+@pytest.mark.parametrize("damaged", [True, False])
+def test_the_keeper_does_not_wait_for_what_is_damaged_here(image, tmp_path, damaged):
+    """The store may also have another one of that step: a whole one is not given up."""
+    place, folder = tmp_path / "kept", image.run_folder / "checkpoints" / "step-00000006"
+    trains = f"mkdir -p '{folder}' && cp '{tmp_path}/manifest' '{folder}/manifest.json'"
+    (tmp_path / "manifest").write_bytes(b"{}" if damaged else sealed({"format": FORMAT, "step": 6, "files": {}}))
+    image.attempts("exit 0", trains, "exit 1")
+    done = image.run("run", STOKER_REMOTE=REMOTE, stoker_kept=str(place))
+    assert done.returncode == 1 and sends(image) == 1
+    assert kept_words(image, place)[2:] == (["step-00000006"] if damaged else [])
+    assert ("step 6 is damaged here" in done.stdout) == damaged

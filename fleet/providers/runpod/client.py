@@ -44,6 +44,7 @@ ENDING = (2.0, 5.0, 10.0, 20.0, 40.0)  # seconds between rounds of ending a pod;
 LACKS = {
     "spot": "its pods are on demand only: v2 rents nothing that can be outbid; use vast for bids",
     "forget": STAY,
+    "stopped disk": "use a remote, or --volume: a container disk is wiped when its pod stops (providers.md 1.5, 1.12)",
     "machine": "it does not tell which machine a pod is on: a bad one cannot be left out, only its region",
 }
 

@@ -85,6 +85,7 @@ def test_one_whose_hours_were_over_when_it_went_is_shown_so(ledger: Ledger, vast
 
 
 def test_of_one_that_went_for_no_known_reason_nothing_is_made_up(ledger: Ledger, vast: Stall, clock: Tick):
+    vast.output = []
     seen(ledger, vast, clock)
     row = vanishes(ledger, vast, clock)
     assert row.state == "not listed" and row.words.startswith("nobody knows why; last seen 11-21 12:30")

@@ -12,15 +12,17 @@ from fleet.capacity.figure import Figure
 from fleet.deploy import traffic
 from fleet.deploy.candidates import price
 from fleet.deploy.container import recipe
+from fleet.deploy.deployment import assemble
 from fleet.deploy.limits import bounded
-from fleet.deploy.needs import Needs
+from fleet.deploy.market import market
+from fleet.deploy.needs import Needs, needs_of
 from fleet.deploy.training import Estimate
 from fleet.deploy.wishes import Wishes
 from fleet.ledger.values import Limits
 from fleet.offers.offer import INTERRUPTIBLE
 from profiles.errors import WrongInput
 from profiles.load import load
-from tests.fleet.deploy.shelf import IMAGE, an_offer, priced
+from tests.fleet.deploy.shelf import IMAGE, Stall, Tick, an_offer, priced
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NEEDS = Needs(("h100-sxm",), 8, disk_gb=50, pulled_gb=10.0)
@@ -51,6 +53,17 @@ def test_a_budget_buys_hours_with_what_the_traffic_leaves():
     [note] = traffic.notes(wishes, first)
     assert note == "of --budget 34.00, 2.00 USD are set aside for traffic: the image 2.00 USD"
     assert traffic.whole(made.limits, first).usd == Decimal("34")
+
+
+def test_the_ledger_keeps_what_was_set_aside_and_what_every_machine_pulls():
+    profile = load("h100-fp8")
+    needs = replace(needs_of(profile, disk_bytes=100e9), pulled_gb=20.0)
+    wishes = Wishes(usd=Decimal("34"), remote="hf://me/x/night")
+    found = market({"vast": Stall("vast", [an_offer(down_price=0.1)])}, needs, wishes, None, Tick())
+    made = assemble(profile, IMAGE, needs, found, wishes, name="night", held={})
+    plan = made.run().plan
+    assert plan["traffic"] == {"aside_usd": "2.0", "rest_usd": "0.0", "budget_usd": "32.00"}
+    assert plan["needs"]["pulled_gb"] == 20.0 and made.run().limits.usd == Decimal("32.00")
 
 
 def test_without_a_budget_it_is_told_beside_the_hours():

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Ends this machine's own rental: after $5 seconds; or when the keeper in the container $7 says that it is time; or $8
-# seconds after that container has ended well, $6 after it failed. Goes on asking until the provider says that it is
-# ended, or that it knows no such rental.
+# seconds after that container has ended well, $6 after it failed, but not while it leaves what its remote lacks. Goes on
+# asking until the provider says that it is ended, or that it knows no such rental.
 # $1: curl or python3, $2: the folder with the key, $3: the address to ask, $4: the rental's number.
 set -u
 with=$1 folder=$2 url=$3 rental=$4 seconds=$5 after=$6 tag=$7 well=$8
@@ -40,9 +40,18 @@ ended() {
     case $state in running* | paused* | restarting*) seen=yes ;; esac
     case $state in exited* | dead*) ;; *) return 1 ;; esac
     case $state in *"|0" | *"|75") kept=$well ;; esac
-    # It knows the deadline and idleness (templates/run/keeper.py), and in there is no key to end the machine with.
-    said=$(timeout 30 docker logs --tail 50 "$tag" 2>&1 </dev/null)
-    case $said in *"keeper: "*": ending this machine"*) kept=0 ;; esac
+    # It knows the deadline, idleness and what the remote lacks (templates/run/keeper.py and traces.py), and in there is
+    # no key to end the machine with. Stopped from outside, also with 75, it may leave what is on this disk alone: then
+    # only our own limit ends the machine, as it does when it was killed before it could say, or cannot be heard.
+    if said=$(timeout 30 docker logs --tail 400 "$tag" 2>&1 </dev/null); then
+        case $(printf '%s\n' "$said" | grep -e 'keeper: .*: ending this machine' -e 'keeper: stopping: ' | tail -n 1) in
+        *": ending this machine"*) kept=0 ;;
+        *"stopping: all is at the remote"*) ;;
+        *"stopping: "*) kept=$seconds ;;
+        esac
+    else
+        kept=$seconds
+    fi
 }
 
 limit=$(($(now) + seconds)) seen=no since='' kept=$after

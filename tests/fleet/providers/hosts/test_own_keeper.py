@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 import time
@@ -45,6 +46,11 @@ def ended(machine: Machine, code: int, output: str = "") -> None:
     machine.says("output", output)
 
 
+def often(machine: Machine) -> None:
+    """Its pause is a blink: `sleep` is one of the machine's programs."""
+    machine.has("sleep", f"#!/bin/sh\nexec {shutil.which('sleep')} 0.1\n")
+
+
 def asked(office: Market, machine: Machine, most: float = 60.0) -> Seen:
     """The request that ends the rental, and the keeper's own end, after which no key is left."""
     end = time.monotonic() + most
@@ -83,20 +89,75 @@ def test_the_keeper_in_the_image_has_no_key_and_is_heard(machine: Machine, tmp_p
     asked(office, machine)
 
 
+UNKNOWN = "keeper: stopping: what is at the remote is not known yet\n"
+LEFT = f"{UNKNOWN}keeper: stopping: step-00000600 is not at the remote\n"
+SENT = f"{UNKNOWN}keeper: stopping: all is at the remote\n"
+
+
+def looks(machine: Machine, more: int) -> None:
+    """The keeper has looked so often again."""
+    before = machine.told("calls").count("inspect")
+    end = time.monotonic() + 60
+    while machine.told("calls").count("inspect") < before + more:
+        assert time.monotonic() < end, (machine.memory / "keeper/log").read_text()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("code", "output"), [(75, LEFT), (0, LEFT), (137, UNKNOWN), (75, f"{LEFT}bye\n")])
+def test_what_a_stopped_run_did_not_send_keeps_the_machine(
+    machine: Machine, tmp_path: Path, office: Market, code: int, output: str
+):
+    often(machine)
+    ended(machine, code, output)
+    lend(machine, tmp_path, office, seconds=3600, after=0, well=0)
+    try:
+        looks(machine, 3)
+        assert office.seen == []
+        machine.says("output", output + SENT)
+        asked(office, machine)
+    finally:
+        stop_keeper(machine)
+
+
+def test_but_not_beyond_its_limit(machine: Machine, tmp_path: Path, office: Market):
+    often(machine)
+    ended(machine, 75, LEFT)
+    lend(machine, tmp_path, office, seconds=2, after=0, well=0)
+    asked(office, machine)
+
+
+def test_words_that_cannot_be_read_keep_it_too(machine: Machine, tmp_path: Path, office: Market):
+    often(machine)
+    ended(machine, 75, SENT)
+    docker = machine.bin / "docker"
+    machine.has("docker", docker.read_text().replace("\nlogs)\n", "\nlogs) fail logs\n"))
+    machine.says("wrong", "logs=Cannot connect to the Docker daemon\n")
+    lend(machine, tmp_path, office, seconds=3600, after=0, well=0)
+    try:
+        looks(machine, 3)
+        assert office.seen == []
+        machine.says("wrong", "")
+        asked(office, machine)
+    finally:
+        stop_keeper(machine)
+
+
 def test_it_is_heard_in_the_words_that_it_says():
-    said = (ROOT / "templates/run/keeper.py").read_text(encoding="utf-8")
+    said = "".join((ROOT / "templates/run" / name).read_text("utf-8") for name in ("keeper.py", "traces.py"))
     assert 'say(f"{self.why}: ending this machine")' in said and 'print(f"keeper: {text}"' in said
+    assert 'say("stopping: what is at the remote is not known yet")' in said
+    assert """say(f"stopping: {f'{Path(path).name} is not' if path else 'all is'} at the remote")""" in said
 
 
 def test_a_container_that_runs_or_cannot_be_seen_has_not_ended(machine: Machine, tmp_path: Path, office: Market):
-    looks = machine.state / "calls"
+    calls = machine.state / "calls"
     lend(machine, tmp_path, office, seconds=3600, after=0)  # not there yet: it is still being pulled
     try:
         before = machine.told("calls").count("inspect")
         end = time.monotonic() + 30
         while machine.told("calls").count("inspect") <= before and time.monotonic() < end:
             time.sleep(0.1)
-        assert looks.exists() and office.seen == []
+        assert calls.exists() and office.seen == []
     finally:
         stop_keeper(machine)
 
