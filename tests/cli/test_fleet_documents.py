@@ -20,7 +20,7 @@ TASKS = (
     *("ledger", "resume", "watch", "report"),
 )
 LINE = re.compile(rf"\./inv ((?:{'|'.join(TASKS)})\b[^`\n#]*)")
-OURS = re.compile(r"\b[A-Z]{3,}\b|\$PWD|\.\.\.|<")  # a word for the reader to fill in, or a folder of theirs
+OURS = re.compile(r"\b[A-Z]{2,}\b|\$PWD|\.\.\.|<")  # a word for the reader to fill in, or a folder of theirs
 REMAINS = ("logs", "ssh", "stop", "resume", "watch", "report")  # of a run that has to be there: `night` or `tour`
 
 
@@ -65,8 +65,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, registry: str, ngc: str) -> 
 def stage(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Stage]:
-    """A user with keys of all three, whose stoker.yaml names a profile that is built and pushed."""
-    (tmp_path / "user").mkdir()
+    """A user with keys of all three and one for SSH, whose stoker.yaml names a profile that is built and pushed."""
+    (tmp_path / "user" / ".ssh").mkdir(parents=True)
+    (tmp_path / "user" / ".ssh" / "id_ed25519").write_text("never read: nothing is ordered\n", encoding="utf-8")
     state = built.copy_state(tmp_path / "state")
     names = ("runpod", "vast", "hyperbolic")
     with staged(tmp_path / "user", state, monkeypatch, capsys, names, bodies="process") as here:
