@@ -141,6 +141,7 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
     """Stops a run's machine; the run saves and ends. Raises Refused where the stop would wipe the only copy."""
     from fleet.deploy.ending import the_machine
     from fleet.deploy.stopping import stop_of
+    from fleet.life.told import STOPPED
     from fleet.watch.disk import attached
 
     with fleet(work) as (ledger, clock):
@@ -152,7 +153,7 @@ def stop(work: Workbench, run: str, yes: bool) -> None:
         agreed(f"stop {one.provider} {one.id}? {words.ahead}", yes)
         with ledger.hold(one.run):
             # Said before it is done: a stopped machine that nobody owns up to counts as lost, and its disk is ended.
-            ledger.tell(one.run, "stopped", f"stopped by the user; {words.after}", one.id)
+            ledger.tell(one.run, STOPPED, f"stopped by the user; {words.after}", one.id)
             provider.stop(one.id)
     print(f"{one.run}: {one.provider} {one.id} is stopped; {words.after}")
     print(f"  end      ./inv terminate {one.run}")

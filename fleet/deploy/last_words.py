@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 
 from fleet.ledger.values import Event, Known, Run
 from fleet.life.signs import Signs
+from fleet.life.told import HEARD, STARTED, words
 from fleet.life.verdict import FINISHED, LIMITED
 
 if TYPE_CHECKING:
     from fleet.ledger.ledger import Ledger
 
 OVER = "over"  # the event of a run that said that it has ended
-HEARD = "heard"
 HOUR = timedelta(hours=1)
 STEP, SAVED = re.compile(r"^step (\d+)"), re.compile(r"\bsaved step (\d+)")
 PROGRESS = (HEARD, "training")  # those of one that goes on: fleet/watch/memory.py, fleet/deploy/deploy.py
 FINISH, LIMIT, BADLY = "finished", "at its limit", "ended"
 OUTSIDE = 75  # the exit code of a run that was stopped from outside, and saved
 NEARLY = 0.95  # of its hours: who ended a machine by itself did so about then
-STARTED = "started"  # of a machine that was started again: fleet/watch/watched.py
 RECONCILE = "./inv reconcile"
 
 
@@ -51,33 +50,29 @@ def ending(signs: Signs) -> str:
 
 def keep(ledger: Ledger, one: Known, signs: Signs) -> None:
     """Writes down that a run said that it has ended, once: its machine may be gone before anybody asks again."""
-    words = ending(signs)
-    if not words:
+    said = ending(signs)
+    if not said:
         return
     again = last(ledger.events(one.run), one.id, (STARTED,))
     if again is not None and (signs.told is None or signs.told < again.at):
         return  # it said so before it was started again
-    words += f", step {signs.step}" if signs.step is not None else ""
+    said += f", step {signs.step}" if signs.step is not None else ""
     before = end_of(ledger, one)
-    if before is None or before.words != words:
-        ledger.tell(one.run, OVER, words, one.id)
+    if before is None or before.words != said:
+        ledger.tell(one.run, OVER, said, one.id)
 
 
 def remember(ledger: Ledger, one: Known, signs: Signs) -> None:
-    """Writes down how far a run is, in the words of fleet/watch/memory.py, once in an hour and until then anew: if its
-    machine is gone the next time, this is what is left of it."""
-    parts = [f"step {signs.step}" if signs.step is not None else ""]
-    parts += [f"saved step {signs.saved}" if signs.saved is not None else ""]
-    parts += [f"{signs.seconds:.3f} s a step" if signs.seconds is not None else ""]
+    """Writes down how far a run is, in the words that fleet/watch/memory.py reads, once in an hour and until then anew:
+    if its machine is gone the next time, this is what is left of it."""
     before = last(ledger.events(one.run), one.id, (HEARD,))
     step, saved = (count(which, before.words) if before else -1 for which in (STEP, SAVED))
     if signs.step is None or (signs.step <= step and (signs.saved is None or signs.saved <= saved)):
         return
-    words = ", ".join(filter(None, parts))
     if saved >= 0 and signs.saved is None:  # what was saved stays told; of the later step it says nothing
-        ledger.tell(one.run, HEARD, words, one.id)
+        ledger.tell(one.run, HEARD, words(signs), one.id)
     else:
-        ledger.retell(one.run, HEARD, words, one.id, HOUR)
+        ledger.retell(one.run, HEARD, words(signs), one.id, HOUR)
 
 
 def count(which: re.Pattern[str], words: str) -> int:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from profiles.lock import Lock
     from profiles.schema import Profile
 
-WITHOUT_GPU = "cpu"  # where only the processor trains
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:

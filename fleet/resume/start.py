@@ -12,12 +12,13 @@ from fleet.launch.deadline import deadline_of
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.money import usd
 from fleet.ledger.values import OPEN, Known, Run
+from fleet.life.told import STARTED, STOPPED
 from fleet.providers.values import Instance, State
 from fleet.resume.decide import affordable
 from fleet.resume.rent import unchanged
 from fleet.resume.saved import Saved, newest
 from fleet.watch.ahead import STANDING, ahead
-from fleet.watch.watched import STARTED, STOPPED, Watched
+from fleet.watch.watched import Watched
 from profiles.errors import CheckFailed, Refused, StokerError
 
 if TYPE_CHECKING:

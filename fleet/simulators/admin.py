@@ -22,8 +22,6 @@ from fleet.simulators.wire import Reply, Request
 if TYPE_CHECKING:
     from fleet.simulators.site import Site
 
-MASKED = "***"
-
 
 def answer_admin(site: Site, request: Request) -> Reply:
     """The reply to a request below /_sim/. 400 for a table that makes no sense, 404 for an unknown name."""

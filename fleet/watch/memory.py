@@ -10,20 +10,10 @@ from datetime import datetime, timedelta
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Event, Known
 from fleet.life.signs import Signs
+from fleet.life.told import HEARD, words
 
-HEARD = "heard"  # event
 OFTEN = timedelta(hours=1)
 WORDS = re.compile(r"(?:step (\d+))?(?:, )?(?:saved step (\d+))?(?:, )?(?:(\d+(?:\.\d+)?) s a step)?")
-
-
-def words(signs: Signs) -> str:
-    """'step 120, saved step 100, 0.51 s a step'."""
-    parts = [
-        None if signs.step is None else f"step {signs.step}",
-        None if signs.saved is None else f"saved step {signs.saved}",
-        None if signs.seconds is None else f"{signs.seconds:.3f} s a step",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 def keep(ledger: Ledger, known: Known, signs: Signs, now: datetime, often: timedelta = OFTEN) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Checkpoint, Event, Known, Run
-from fleet.watch.memory import HEARD
+from fleet.life.told import HEARD
 from fleet.watch.spending import billed
 
 SAVED = re.compile(r"\bsaved step (\d+)")  # fleet/watch/memory.py

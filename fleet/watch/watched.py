@@ -14,6 +14,7 @@ from fleet.ledger.ledger import Ledger
 from fleet.ledger.values import Event, Known, Run
 from fleet.life.heard import Heard
 from fleet.life.signs import read
+from fleet.life.told import STARTED, STOPPED
 from fleet.life.verdict import Life, Patience, Sight, Verdict, judge
 from fleet.providers.provider import Provider
 from fleet.providers.values import State
@@ -33,7 +34,6 @@ OUTPUT = timedelta(minutes=2)
 READS, MINUTE = 6, timedelta(minutes=1)
 FRESH = 0.9  # of EVERY: a list that is younger answers everybody who looks in this round, in ten processes too
 COMING = timedelta(minutes=10)  # from a start until the machine is listed as running, or never will be
-STOPPED, STARTED = "stopped", "started"  # events: of `./inv stop`, and of starting it again (fleet/resume/start.py)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from fleet.ledger.opening import open_ledger
 from fleet.ledger.tags import fresh
 from fleet.ledger.values import DONE, Run
 from fleet.life.signs import Signs
+from fleet.life.told import HEARD, words
 from fleet.providers.values import Instance, State
-from fleet.watch.memory import HEARD, words
 from fleet.watch.report import report
 from tests.fleet.deploy.shelf import Stall, Tick, an_offer
 
